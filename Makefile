@@ -1,0 +1,47 @@
+# `make demo` and `make test` are all the set-up there is: each builds its own virtual environment first.
+
+PYTHON ?= python3
+VENV := .venv
+COMPILED := .venv-compiled
+PIP_INSTALL := install --quiet --disable-pip-version-check
+PYTEST_FLAGS := -n auto --dist loadgroup
+
+# Extra arguments, e.g. `make test ARGS='-k copy'` or `make bench ARGS=--quick`.
+ARGS ?=
+
+.PHONY: demo test lint bench compiled clean
+
+demo: $(VENV)/.installed
+	$(VENV)/bin/pooldeck demo $(ARGS)
+
+test: $(VENV)/.installed
+	$(VENV)/bin/pytest $(PYTEST_FLAGS) $(ARGS)
+
+lint: $(VENV)/.installed
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy pooler tui cli tests
+	$(VENV)/bin/lint-imports
+
+# A compiled build, when there is one, is measured as a further column.
+bench: $(VENV)/.installed
+	$(VENV)/bin/python -m tests.bench --python $(VENV)/bin/python \
+		$(if $(wildcard $(COMPILED)/bin/pooldeck),--python $(COMPILED)/bin/python) $(ARGS)
+
+# Not editable, and without the checkout on sys.path: what the tests import is what was compiled, and one of them
+# (tests/unit/test_build.py) makes sure of it.
+compiled:
+	rm -rf build
+	test -d $(COMPILED) || $(PYTHON) -m venv $(COMPILED)
+	POOLDECK_COMPILE=1 $(COMPILED)/bin/pip $(PIP_INSTALL) '.[test,demo]'
+	POOLDECK_COMPILED=1 $(COMPILED)/bin/pytest $(PYTEST_FLAGS) $(ARGS)
+
+clean:
+	rm -rf $(VENV) $(COMPILED) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache
+	find pooler tui cli tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.installed: pyproject.toml setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip $(PIP_INSTALL) -e '.[test,dev,demo]'
+	touch $@

@@ -1,0 +1,1 @@
+"""The command line: `pooldeck` and its sub-commands."""

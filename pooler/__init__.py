@@ -1,0 +1,1 @@
+"""A PgBouncer-compatible PostgreSQL connection pooler."""

@@ -1,0 +1,257 @@
+"""The commands that change something. Texts, tags and the order of the checks are PgBouncer's (its usage.md).
+
+Where PgBouncer leaves a waiting PAUSE or WAIT_CLOSE without an answer (RESUME by somebody else, a cancel
+request), the command fails here.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from pooler.admin.console import Console, Reply, Wait
+from pooler.admin.errors import QUERY_CANCELED, AdminError
+from pooler.admin.host import AdminHost
+from pooler.admin.parser import Statement, fold
+from pooler.admin.replies import complete
+from pooler.config.errors import ConfigErrors
+from pooler.pool.catalog import Database
+from pooler.pool.members import Client
+from pooler.pool.registry import Pause, Registry, Shutdown
+from pooler.wire.messages import CONFIG_FILE_ERROR
+
+_NUMBER: Final = re.compile(r"[ \t\n\v\f\r]*([+-]?[0-9]+)")
+
+_SHUTDOWN_MODES: Final[Mapping[str, Shutdown]] = {
+    "": Shutdown.IMMEDIATE,
+    "wait_for_servers": Shutdown.WAIT_FOR_SERVERS,
+    "wait_for_clients": Shutdown.WAIT_FOR_CLIENTS,
+}
+
+
+def full_resume(host: AdminHost) -> None:
+    """Ends PAUSE or SUSPEND of the pooler; single databases stay paused."""
+    if host.registry.pause is Pause.SUSPEND:
+        host.resume_from_suspend()
+    else:
+        host.registry.set_pause(Pause.NONE)
+
+
+# Everything, or one database -------------------------------------------------------------------------
+
+
+def pause(console: Console, statement: Statement) -> Reply:
+    """PAUSE: nobody gets a server any more; done when the servers in use are through and all are closed."""
+    registry = console.host.registry
+    _refuse_while_paused(registry)
+    _log_command(registry, "PAUSE", statement)
+    if not statement.argument:
+        registry.set_pause(Pause.PAUSE)
+        return _while("PAUSE", lambda: registry.pause is Pause.PAUSE, lambda: registry.servers_in_use() == 0)
+    database = _database(console, statement.argument, "pause")
+    registry.set_database_pause(database, True)
+    return _while("PAUSE", lambda: database.paused, lambda: registry.servers_in_use(database) == 0)
+
+
+def resume(console: Console, statement: Statement) -> Reply:
+    """RESUME: takes back PAUSE, KILL or SUSPEND."""
+    registry = console.host.registry
+    name = statement.argument
+    _log_command(registry, "RESUME", statement)
+    if not name:
+        if registry.shutdown is not Shutdown.NONE:
+            raise AdminError("pooler is shutting down")
+        if registry.pause is Pause.NONE:
+            raise AdminError("pooler is not paused/suspended")
+        full_resume(console.host)
+        return complete("RESUME")
+    database = registry.find_database(name)
+    if database is None:
+        raise _no_such_database(name)
+    if not database.paused:
+        raise AdminError(f"database {name} is not paused")
+    registry.set_database_pause(database, False)
+    return complete("RESUME")
+
+
+def suspend(console: Console, statement: Statement) -> Reply:
+    """SUSPEND: nothing is read any more; done when all that was read has been passed on."""
+    host, registry = console.host, console.host.registry
+    _refuse_while_paused(registry)
+    if any(database.paused for database in registry.databases.values()):
+        raise AdminError("cannot suspend with paused databases")
+    _log_command(registry, "SUSPEND", statement)
+    host.suspend()
+    return _while("SUSPEND", lambda: registry.pause is Pause.SUSPEND, host.is_drained)
+
+
+def reconnect(console: Console, statement: Statement) -> Reply:
+    """RECONNECT: every server connection is closed as soon as it is free."""
+    registry = console.host.registry
+    _log_command(registry, "RECONNECT", statement)
+    if statement.argument:
+        pools = registry.pools_of(_database(console, statement.argument, "reconnect"))
+    else:
+        pools = list(registry.pools.values())
+    for pool in pools:
+        pool.tag_dirty()
+    return complete("RECONNECT")
+
+
+def wait_close(console: Console, statement: Statement) -> Reply:
+    """WAIT_CLOSE: done when all servers that RECONNECT or RELOAD has marked are closed."""
+    registry = console.host.registry
+    _log_command(registry, "WAIT_CLOSE", statement)
+    database = None
+    if statement.argument:
+        database = _database(console, statement.argument, "wait in")
+    return Wait(lambda: registry.servers_to_close(database) == 0, lambda: complete("WAIT_CLOSE"))
+
+
+def kill(console: Console, statement: Statement) -> Reply:
+    """KILL: pauses the databases one by one and closes all their connections, whatever they are doing."""
+    registry = console.host.registry
+    _refuse_while_paused(registry)
+    _log_command(registry, "KILL", statement)
+    if statement.argument:
+        databases = [_database(console, statement.argument, "kill")]
+    else:
+        used = dict.fromkeys(pool.database for pool in registry.sorted_pools())
+        databases = [database for database in used if not database.admin]
+    for database in databases:
+        registry.set_database_pause(database, True)
+        for pool in registry.pools_of(database):
+            registry.remove_pool(pool)
+    return complete("KILL")
+
+
+# One database ----------------------------------------------------------------------------------------
+
+
+def disable(console: Console, statement: Statement) -> Reply:
+    """DISABLE: new clients of the database are refused."""
+    name = _required(statement)
+    _log_command(console.host.registry, "DISABLE", statement)
+    _database(console, name, "disable").disabled = True
+    return complete("DISABLE")
+
+
+def enable(console: Console, statement: Statement) -> Reply:
+    """ENABLE: takes back DISABLE."""
+    name = _required(statement)
+    registry = console.host.registry
+    _log_command(registry, "ENABLE", statement)
+    database = registry.find_database(name)
+    if database is None:
+        raise _no_such_database(name)
+    if database.admin:
+        raise AdminError(f"cannot enable admin db: {name}")
+    database.disabled = False
+    return complete("ENABLE")
+
+
+# The rest --------------------------------------------------------------------------------------------
+
+
+def kill_client(console: Console, statement: Statement) -> Reply:
+    """KILL_CLIENT: closes the connection of a client that has logged in, by its `id` of SHOW CLIENTS."""
+    number = _NUMBER.match(statement.argument)
+    if number is None:
+        raise AdminError("invalid client pointer supplied")
+    client = _find_client(console.host.registry, int(number[1]))
+    if client is None:
+        raise AdminError("client not found")
+    client.disconnect("admin forced disconnect")
+    return complete("KILL_CLIENT")
+
+
+def reload(console: Console, statement: Statement) -> Reply:
+    """RELOAD: takes over the configuration file, or nothing of it."""
+    registry = console.host.registry
+    _log_command(registry, "RELOAD", statement)
+    try:
+        console.host.reload()
+    except ConfigErrors as errors:
+        for error in errors.errors:
+            registry.log.error(str(error))
+        message = "RELOAD failed, see logs for additional details"
+        raise AdminError(message, CONFIG_FILE_ERROR, detail=str(errors)) from None
+    return complete("RELOAD")
+
+
+def set_setting(console: Console, statement: Statement) -> Reply:
+    """SET: changes a setting until the next RELOAD."""
+    name, text = statement.argument, statement.value or ""
+    try:
+        console.host.set_setting(name, text)
+    except KeyError:
+        reason = f"unknown parameter: pgbouncer/{name}"
+    except ValueError as error:
+        reason = str(error)
+    else:
+        return complete(f"SET {name}={text}")
+    console.host.registry.log.error(reason)
+    raise AdminError("SET failed", detail=reason)
+
+
+def shutdown(console: Console, statement: Statement) -> Reply:
+    """SHUTDOWN: at once, without an answer; or when servers, or clients, are through."""
+    mode = _SHUTDOWN_MODES[fold(statement.argument)]
+    if mode is Shutdown.IMMEDIATE:
+        console.host.registry.log.info("SHUTDOWN command issued")
+        console.host.shutdown(mode)
+        return Wait(lambda: False)
+    console.host.registry.log.info(f"SHUTDOWN {mode.name} command issued")
+    console.host.shutdown(mode)
+    return complete("SHUTDOWN")
+
+
+# What they share -------------------------------------------------------------------------------------
+
+
+def _log_command(registry: Registry, verb: str, statement: Statement) -> None:
+    target = f" '{statement.argument}'" if statement.argument else ""
+    registry.log.info(f"{verb}{target} command issued")
+
+
+def _refuse_while_paused(registry: Registry) -> None:
+    if registry.pause is not Pause.NONE:
+        raise AdminError("already suspended/paused")
+
+
+def _database(console: Console, name: str, doing: str) -> Database:
+    """A database that clients may use; one that fits `*` is known from now on, as after its first client."""
+    try:
+        database = console.host.registry.find_or_register_database(name, console.client.describe())
+    except ValueError:
+        raise _no_such_database(name) from None
+    if database is None:
+        raise _no_such_database(name)
+    if database.admin:
+        raise AdminError(f"cannot {doing} admin db: {name}")
+    return database
+
+
+def _no_such_database(name: str) -> AdminError:
+    return AdminError(f"no such database: {name}")
+
+
+def _required(statement: Statement) -> str:
+    if not statement.argument:
+        raise AdminError("a database is required")
+    return statement.argument
+
+
+def _find_client(registry: Registry, number: int) -> Client | None:
+    logged_in = (client for client in registry.clients() if client.place is not registry.login_clients)
+    return next((client for client in logged_in if client.id == number), None)
+
+
+def _while(verb: str, in_force: Callable[[], bool], reached: Callable[[], bool]) -> Wait:
+    """Waits until a pause is complete; it fails if somebody ends the pause before."""
+
+    def outcome() -> bytes:
+        if not in_force():
+            raise AdminError(f"{verb} was ended by RESUME", QUERY_CANCELED)
+        return complete(verb)
+
+    return Wait(lambda: not in_force() or reached(), outcome)

@@ -1,0 +1,167 @@
+"""The one table of admin commands, and how a query becomes a reply."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from types import MappingProxyType
+from typing import Final
+
+from pooler.admin import actions
+from pooler.admin.console import Console, Reply, require_admin
+from pooler.admin.parser import Statement, fold, invalid_command, parse
+from pooler.admin.replies import complete, result
+from pooler.admin.tables import HELP, SHOW_GROUPS, SHOW_TABLES
+from pooler.wire.messages import TEXT, notice
+
+FAKE_SETTINGS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "client_encoding": "UTF-8",
+        "default_transaction_isolation": "read committed",
+        "standard_conforming_strings": "on",
+        "datestyle": "ISO",
+        "timezone": "GMT",
+    }
+)
+"""What drivers ask for or set in every session: SHOW answers this, and SET is ignored."""
+
+
+class Risk(IntEnum):
+    """What a command can do to clients, for those who ask before they run it."""
+
+    NONE = 0
+    """Looks, or lets clients go on."""
+    CHANGE = 1
+    """Changes how connections are made from now on."""
+    HOLD = 2
+    """Clients wait until it is taken back."""
+    CLOSE = 3
+    """Clients lose their connections, or cannot get one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A verb of the console."""
+
+    verb: str
+    forms: tuple[str, ...]
+    """What may follow the verb, as SHOW HELP prints it, a line each."""
+    run: Callable[[Console, Statement], Reply]
+    risk: Risk
+    help: str
+    admin_only: bool = True
+    """Whether stats_users may not run it."""
+    words: tuple[str, ...] | None = None
+    """The only arguments that there are, in lower case, empty for none; None where it can be any word."""
+
+    def takes(self, argument: str) -> bool:
+        """Whether this may be its argument; otherwise the query is no command at all."""
+        return self.words is None or fold(argument) in self.words
+
+
+def execute(console: Console, text: str) -> Reply:
+    """Runs one query of the simple protocol. Raises AdminError."""
+    statement = parse(text)
+    command = COMMANDS.get(statement.verb)
+    if command is None or not command.takes(statement.argument):
+        raise invalid_command(text)
+    if command.admin_only:
+        require_admin(console)
+    return command.run(console, statement)
+
+
+def show(console: Console, statement: Statement) -> Reply:
+    """SHOW: one of the tables, the commands, or what a driver wants to hear."""
+    name = fold(statement.argument)
+    if name in FAKE_SETTINGS:
+        return result([(name, TEXT)], [(FAKE_SETTINGS[name],)])
+    table = SHOW_TABLES.get(name)
+    if table is None:
+        raise invalid_command(statement.text)
+    if table is HELP:
+        return notice("Console usage", help_text()) + complete("SHOW")
+    if table.admin_only:
+        require_admin(console)
+    return result(table.columns, table.rows(console.host))
+
+
+def set_value(console: Console, statement: Statement) -> Reply:
+    """SET: a setting, or what a driver sets in every session."""
+    if statement.value is None:
+        raise invalid_command(statement.text)
+    if fold(statement.argument) in FAKE_SETTINGS:
+        return notice("SET ignored") + complete("SET")
+    require_admin(console)
+    return actions.set_setting(console, statement)
+
+
+def help_text() -> str:
+    """The detail of the notice that SHOW HELP brings, as PgBouncer has it."""
+    lines = (f"{command.verb.upper()} {form}".rstrip() for command in COMMAND_TABLE for form in command.forms)
+    return "".join(f"\n\t{line}" for line in lines)
+
+
+_SHOW_FORMS: Final = tuple("|".join(table.name.upper() for table in group) for group in SHOW_GROUPS)
+
+COMMAND_TABLE: Final = (
+    Command("show", _SHOW_FORMS, show, Risk.NONE, "Show one of these tables", admin_only=False),
+    Command("select", (), show, Risk.NONE, "The same as SHOW", admin_only=False),
+    Command(
+        "set",
+        ("key = arg",),
+        set_value,
+        Risk.CHANGE,
+        "Change a setting until the next RELOAD",
+        admin_only=False,  # the settings in FAKE_SETTINGS are for everybody
+    ),
+    Command("reload", ("",), actions.reload, Risk.CHANGE, "Take over the configuration file", words=("",)),
+    Command(
+        "pause",
+        ("[<db>]",),
+        actions.pause,
+        Risk.HOLD,
+        "Let no more queries start, and close the server connections as they become free",
+    ),
+    Command("resume", ("[<db>]",), actions.resume, Risk.NONE, "Go on after PAUSE, KILL or SUSPEND"),
+    Command("disable", ("<db>",), actions.disable, Risk.CLOSE, "Refuse new clients of a database"),
+    Command("enable", ("<db>",), actions.enable, Risk.NONE, "Accept clients of a database again"),
+    Command(
+        "reconnect",
+        ("[<db>]",),
+        actions.reconnect,
+        Risk.CHANGE,
+        "Replace the server connections as they become free",
+    ),
+    Command("kill", ("[<db>]",), actions.kill, Risk.CLOSE, "Pause, and close all connections at once"),
+    Command(
+        "kill_client", ("<client_id>",), actions.kill_client, Risk.CLOSE, "Close one client's connection"
+    ),
+    Command(
+        "suspend",
+        ("",),
+        actions.suspend,
+        Risk.HOLD,
+        "Stop reading from all connections, and pass on what was read",
+        words=("",),
+    ),
+    Command(
+        "shutdown",
+        ("", "WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS"),
+        actions.shutdown,
+        Risk.CLOSE,
+        "End the pooler: at once, or when servers or clients are through",
+        words=("", "wait_for_servers", "wait_for_clients"),
+    ),
+    Command(
+        "wait_close",
+        ("[<db>]",),
+        actions.wait_close,
+        Risk.NONE,
+        "Wait until RECONNECT or RELOAD has replaced the server connections",
+    ),
+)
+"""In the order of SHOW HELP."""
+
+COMMANDS: Final[Mapping[str, Command]] = MappingProxyType(
+    {command.verb: command for command in COMMAND_TABLE}
+)
+"""By verb."""

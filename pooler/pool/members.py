@@ -1,0 +1,154 @@
+"""What a pool knows of the connections in it. The relay's connections extend these two classes.
+
+All times are nanoseconds of the monotonic clock; 0 means "not running".
+"""
+
+from abc import abstractmethod
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Final
+
+from mypy_extensions import i64
+
+from pooler.pool.lists import Member, MemberList
+from pooler.wire.parameters import Values
+from pooler.wire.requests import RequestQueue
+
+if TYPE_CHECKING:
+    from pooler.pool.pool import Pool
+
+# What a client in a waiting list waits for.
+NOTHING: Final = 0
+SERVER: Final = 1
+WELCOME: Final = 2
+"""The pool has not seen a server yet, so it cannot say what a server would say to a new client."""
+
+
+class Client(Member):
+    """A client connection. `link` is the server that works for it now."""
+
+    id: i64
+    pool: "Pool | None"
+    link: "Server | None"
+    params: Values
+    connect_ns: i64
+    request_ns: i64
+    wait_ns: i64
+    query_ns: i64
+    xact_ns: i64
+    awaits: i64
+    notified: bool
+    copying: bool
+
+    def __init__(self, id: i64, params: Values) -> None:
+        super().__init__()
+        now: i64 = monotonic_ns()
+        self.id = id
+        self.pool = None
+        self.link = None
+        self.params = params
+        self.connect_ns = now
+        self.request_ns = now
+        self.wait_ns = 0
+        self.query_ns = 0
+        self.xact_ns = 0
+        self.awaits = NOTHING
+        self.notified = False
+        self.copying = False
+
+    @abstractmethod
+    def proceed(self) -> None:
+        """What the client waited for is there: its link, or the pool's welcome."""
+
+    @abstractmethod
+    def disconnect(self, reason: str, notify: bool = True, sqlstate: str = "08P01") -> None:
+        """Closes the connection; with `notify` the client is told why, as a FATAL error."""
+
+    @abstractmethod
+    def send(self, data: bytes) -> None:
+        """Bytes to the client."""
+
+    @abstractmethod
+    def mid_message(self) -> bool:
+        """Its server has been sent the first part of a message."""
+
+    @abstractmethod
+    def hold_reading(self) -> None:
+        """Reads no more for now."""
+
+    @abstractmethod
+    def release_reading(self) -> None:
+        """Reads again."""
+
+    @abstractmethod
+    def home(self) -> MemberList:
+        """The list to be in while not waiting: logging in, or active."""
+
+    @abstractmethod
+    def server_lost(self, reason: str) -> None:
+        """The server that worked for this client was closed."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Who this is, as the prefix of a log line."""
+
+    @abstractmethod
+    def notify_waiting(self) -> None:
+        """Tells the client once that it is queued (query_wait_notify)."""
+
+
+class Server(Member):
+    """A connection to PostgreSQL. `ready` says that its last word was "idle, outside of any transaction"."""
+
+    id: i64
+    pool: "Pool"
+    link: "Client | None"
+    params: Values
+    queue: RequestQueue
+    ready: bool
+    idle_in_transaction: bool
+    setting_parameters: bool
+    close_needed: bool
+    connect_ns: i64
+    request_ns: i64
+    cancels: "list[Client]"
+    """Cancel requests on their way to this server, which may serve nobody else until they have arrived."""
+
+    def __init__(self, id: i64, pool: "Pool", params: Values) -> None:
+        super().__init__()
+        now: i64 = monotonic_ns()
+        self.id = id
+        self.pool = pool
+        self.link = None
+        self.params = params
+        self.queue = RequestQueue()
+        self.ready = False
+        self.idle_in_transaction = False
+        self.setting_parameters = False
+        self.close_needed = False
+        self.connect_ns = now
+        self.request_ns = now
+        self.cancels = []
+
+    @abstractmethod
+    def disconnect(self, reason: str, terminate: bool = True) -> None:
+        """Closes the connection, with a Terminate message unless the connection cannot take one."""
+
+    @abstractmethod
+    def send(self, data: bytes) -> None:
+        """Bytes to the server."""
+
+    @abstractmethod
+    def release_if_free(self) -> None:
+        """Back to the pool, unless something is half way or owed."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Sends `server_reset_query`; the server is released again when it is done."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Sends `server_check_query`; the server is released again when it is done."""
+
+    @abstractmethod
+    def resume_reading(self) -> None:
+        """Reads again after a slow client had stopped it."""

@@ -1,0 +1,430 @@
+"""A connection from a client.
+
+Logged in, it looks at the headers of what the client sends, gets a server for it, and passes it on. While it
+logs in, and for the whole life of a connection to the admin database, a `ClientPhase` gets the bytes instead.
+"""
+
+from abc import ABC, abstractmethod
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from mypy_extensions import i64, mypyc_attr
+
+from pooler.pool.lists import MemberList
+from pooler.pool.members import Client, Server
+from pooler.relay import address
+from pooler.relay.server import ServerConnection
+from pooler.wire import messages
+from pooler.wire.framing import (
+    BIND,
+    CLOSE,
+    COPY_DATA,
+    COPY_DONE,
+    COPY_FAIL,
+    DESCRIBE,
+    EXECUTE,
+    FLUSH,
+    FUNCTION_CALL,
+    HEADER,
+    PARSE,
+    QUERY,
+    SYNC,
+    TERMINATE,
+    body_length,
+)
+
+if TYPE_CHECKING:
+    from pooler.pool.catalog import Credentials, Database
+    from pooler.relay.context import Context
+
+PENDING_LIMIT: Final = 64 * 1024
+"""Bytes that a waiting client may send ahead before its socket is left alone."""
+
+QUEUED_NOTICE: Final = "No server connection available in postgres backend, client being queued"
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class ClientPhase(ABC):
+    """What handles a client that is not talking to a server: the login, or the admin console."""
+
+    @abstractmethod
+    def received(self, data: bytes) -> None:
+        """Bytes from the client."""
+
+    @abstractmethod
+    def proceed(self) -> None:
+        """What the client waited for in a pool is there."""
+
+    @abstractmethod
+    def closed(self) -> None:
+        """The connection is closed; nothing may be sent any more."""
+
+    @abstractmethod
+    def cancelled(self) -> None:
+        """A cancel request came for this client."""
+
+
+class ClientConnection(Client):
+    """A client of the pooler, from the first byte to the last."""
+
+    context: "Context"
+    transport: Any
+    phase: ClientPhase | None
+    database: "Database | None"
+    credentials: "Credentials | None"
+    head: bytes
+    pending: bytes
+    remaining: i64
+    passing: bool
+    closed: bool
+    stalled: bool
+    reading_stopped: bool
+    counted: bool
+    user_counted: bool
+    greeted: bool
+    cancel_key: bytes
+    remote: address.Address
+    local: address.Address
+    canceled: "ServerConnection | None"
+
+    def __init__(self, context: "Context") -> None:
+        registry = context.registry
+        super().__init__(registry.next_id(), registry.parameters.empty)
+        self.context = context
+        self.transport = None
+        self.phase = None
+        self.database = None
+        self.credentials = None
+        self.head = b""
+        self.pending = b""
+        self.remaining = 0
+        self.passing = True
+        self.closed = False
+        self.stalled = False
+        self.reading_stopped = False
+        self.counted = False
+        self.user_counted = False
+        self.greeted = False
+        self.cancel_key = b""
+        self.remote = address.UNKNOWN
+        self.local = address.UNKNOWN
+        self.canceled = None
+        registry.client_count += 1
+        self.move_last(registry.login_clients)
+
+    # asyncio -----------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: Any) -> None:
+        """Accepted."""
+        self.transport = transport
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Gone."""
+        self._vanished()
+
+    def eof_received(self) -> bool:
+        """The client has closed its side."""
+        self._vanished()
+        return False
+
+    def pause_writing(self) -> None:
+        """The client reads slower than the server sends."""
+        server = self.link
+        if server is not None:
+            cast(ServerConnection, server).hold_reading()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        server = self.link
+        if server is not None:
+            server.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        self.request_ns = monotonic_ns()
+        if self.phase is not None:
+            self.phase.received(data)
+        elif self.stalled:
+            self.pending += data
+            if len(self.pending) > PENDING_LIMIT:
+                self.hold_reading()
+        else:
+            self._relay(data)
+
+    # Data path ---------------------------------------------------------------------------------------------
+
+    def _relay(self, data: bytes) -> None:
+        pool = self.pool
+        assert pool is not None
+        if self.head:
+            data = self.head + data
+            self.head = b""
+        size: i64 = len(data)
+        start: i64 = 0
+        position: i64 = 0
+        server = self.link
+        if self.remaining > 0:
+            if self.remaining >= size:
+                self.remaining -= size
+                self._pass(server, data, 0, size if self.passing else 0, size)
+                self._after_message(server)
+                return
+            position = self.remaining
+            self.remaining = 0
+            if not self.passing:
+                start = position
+        while size - position >= HEADER:
+            kind: i64 = data[position]
+            length = body_length(data, position)
+            if length < 4 or length > self.context.max_packet:
+                self._pass(server, data, start, position, size)
+                self.disconnect(f"bad packet header: '{data[position : position + HEADER].hex()}'")
+                return
+            end = position + 1 + length
+            passing = True
+            owed = True
+            if kind == QUERY:
+                if self.context.disable_pqexec:
+                    self.disconnect("PQexec disallowed")
+                    return
+            elif kind == COPY_DATA or kind == COPY_DONE or kind == COPY_FAIL:
+                # With nothing outstanding these were under way when a COPY failed: PostgreSQL would throw
+                # them away as well.
+                passing = server is not None and len(server.queue) > 0
+                owed = kind != COPY_DATA
+            elif kind == TERMINATE:
+                self._pass(server, data, start, position, size)
+                self.disconnect("client close request", notify=False)
+                return
+            elif kind == FLUSH:
+                owed = False
+            elif not (
+                kind == SYNC
+                or kind == PARSE
+                or kind == BIND
+                or kind == EXECUTE
+                or kind == DESCRIBE
+                or kind == CLOSE
+                or kind == FUNCTION_CALL
+            ):
+                self._pass(server, data, start, position, size)
+                self.disconnect("unknown pkt")
+                return
+            if passing:
+                if self.query_ns == 0:
+                    self._query_starts()
+                if server is None:
+                    server = pool.acquire(self)
+                    if server is None:
+                        self._stall(data, position)
+                        return
+                    if self.params is not server.params and self.context.apply(
+                        cast(ServerConnection, server), self
+                    ):
+                        self._stall(data, position)
+                        return
+                    start = position
+                server.ready = False
+                server.idle_in_transaction = False
+                if owed:
+                    server.queue.push(kind)
+            if not passing:
+                self._pass(server, data, start, position, size)
+                start = end
+            if end > size:
+                self.remaining = end - size
+                self.passing = passing
+                position = size
+                break
+            position = end
+        self._pass(server, data, start, position, size)
+        if position < size:
+            self.head = data[position:]
+
+    def _pass(self, server: Server | None, data: bytes, start: i64, end: i64, size: i64) -> None:
+        """Sends `data[start:end]` on to the server, without a copy where it is all of it."""
+        if start >= end or server is None:
+            return
+        pool = self.pool
+        if pool is not None:
+            pool.stats.client_bytes += end - start
+        server.send(data if start == 0 and end == size else data[start:end])
+
+    def _query_starts(self) -> None:
+        pool = self.pool
+        assert pool is not None
+        self.query_ns = self.request_ns
+        pool.stats.query_count += 1
+        if self.xact_ns == 0:
+            self.xact_ns = self.request_ns
+            pool.stats.xact_count += 1
+
+    def _stall(self, data: bytes, position: i64) -> None:
+        """Keeps what cannot be sent yet: the client is in line, or its parameters are being set."""
+        if self.closed:
+            return
+        self.pending = data[position:]
+        self.stalled = True
+
+    def _after_message(self, server: Server | None) -> None:
+        """A long message has ended; a server that was ready before that is free only now."""
+        if (
+            self.remaining == 0
+            and server is not None
+            and server.ready
+            and self.pool is not None
+            and self.pool.mode != 0
+        ):
+            server.release_if_free()
+
+    def mid_message(self) -> bool:
+        """The server has been sent the first part of a message."""
+        return self.remaining > 0 and self.passing
+
+    def proceed(self) -> None:
+        """The server is there (or the welcome, while logging in)."""
+        if self.phase is not None:
+            self.phase.proceed()
+            return
+        server = self.link
+        if server is None or self.params is server.params:
+            self.unstall()
+        elif not self.context.apply(cast(ServerConnection, server), self):
+            self.unstall()
+
+    def unstall(self) -> None:
+        """Goes on with what the client had sent before it had to wait."""
+        data = self.pending
+        self.pending = b""
+        self.stalled = False
+        if data:
+            self._relay(data)
+        if not self.stalled and not self.closed:
+            self.release_reading()
+
+    def send(self, data: bytes) -> None:
+        """Bytes to the client."""
+        transport = self.transport
+        if transport is not None:
+            transport.write(data)
+
+    def unsent(self) -> int:
+        """Bytes that the client has not taken yet."""
+        return 0 if self.transport is None else int(self.transport.get_write_buffer_size())
+
+    def hold_reading(self) -> None:
+        """Reads no more for now."""
+        if not self.reading_stopped and self.transport is not None:
+            self.reading_stopped = True
+            self.transport.pause_reading()
+
+    def release_reading(self) -> None:
+        """Reads again."""
+        if self.reading_stopped and self.transport is not None:
+            self.reading_stopped = False
+            self.transport.resume_reading()
+
+    # In a pool ---------------------------------------------------------------------------------------------
+
+    def home(self) -> MemberList:
+        """Logging in, or active."""
+        if (self.phase is not None and not self.greeted) or self.pool is None:
+            return self.context.registry.login_clients
+        return self.pool.active_clients
+
+    def server_lost(self, reason: str) -> None:
+        """The server that worked for this client was closed."""
+        if self.canceled is not None:
+            self.disconnect(reason, notify=False)
+        elif self.phase is None or self.greeted:
+            self.disconnect(reason)
+        else:
+            self.disconnect("bouncer config error")
+
+    def notify_waiting(self) -> None:
+        """Tells the client once that it is queued (query_wait_notify)."""
+        if self.greeted:
+            self.send(messages.notice(QUEUED_NOTICE))
+
+    # The end -----------------------------------------------------------------------------------------------
+
+    def _vanished(self) -> None:
+        if self.closed:
+            return
+        silent = self.phase is not None and self.pool is None and self.database is None
+        self.disconnect("" if silent else "client unexpected eof", notify=False)
+
+    def disconnect(
+        self, reason: str, notify: bool = True, sqlstate: str = messages.PROTOCOL_VIOLATION
+    ) -> None:
+        """Closes the connection; with `notify` the client is told why, as a FATAL error. An empty reason is
+        not logged.
+        """
+        if self.closed:
+            return
+        self.closed = True
+        registry = self.context.registry
+        if reason and registry.settings.log_disconnections:
+            age = (monotonic_ns() - self.connect_ns) // 1_000_000_000
+            registry.log.info(f"closing because: {reason} (age={age}s)", self.describe())
+        if notify and reason and registry.settings.log_pooler_errors:
+            registry.log.warning(f"pooler error: {reason}", self.describe())
+        transport = self.transport
+        self.transport = None
+        self._let_go()
+        if self.phase is not None:
+            self.phase.closed()
+            self.phase = None
+        registry.client_count -= 1
+        self.pending = b""
+        self.head = b""
+        if transport is None:
+            return
+        if notify and reason:
+            transport.write(messages.error("FATAL", sqlstate, reason))
+        transport.close()
+
+    def _let_go(self) -> None:
+        """Out of every list and count; the server goes back if it is provably clean, and is closed if it is
+        not.
+        """
+        registry = self.context.registry
+        self.leave()
+        if self.cancel_key:
+            registry.cancel_keys.pop(self.cancel_key, None)
+        if self.database is not None and self.counted:
+            self.database.client_connections -= 1
+        if self.user_counted and self.credentials is not None and self.credentials.user is not None:
+            self.credentials.user.client_connections -= 1
+        server = cast("ServerConnection | None", self.link)
+        under_way = server is not None and server.place is server.pool.cancel_servers
+        if server is not None:
+            self._give_back(server)
+        canceled = self.canceled
+        if canceled is not None:
+            self.canceled = None
+            if not under_way:
+                canceled.pool.cancel_arrived(canceled, self)
+
+    def _give_back(self, server: ServerConnection) -> None:
+        self.link = None
+        server.link = None
+        if server.place is server.pool.cancel_servers:
+            # The cancel request is under way, and must be known to have arrived before the server it is for
+            # is used again.
+            return
+        server.resume_reading()
+        if not server.ready:
+            server.disconnect("client disconnect while server was not ready")
+        elif len(server.queue) > 0:
+            server.disconnect("client disconnected with query in progress")
+        elif server.unsent() > 0 or self.mid_message():
+            server.disconnect("client disconnect before everything was sent to the server")
+        else:
+            server.pool.release(server)
+
+    def describe(self) -> str:
+        """Its prefix in the log."""
+        database = self.database.name if self.database is not None and not self.database.fake else "(nodb)"
+        user = self.credentials.name if self.credentials is not None else "(nouser)"
+        return address.prefix("C", int(self.id), database, user, self.remote)

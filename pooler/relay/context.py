@@ -1,0 +1,34 @@
+"""What every connection needs to know of the process that it is in."""
+
+from typing import TYPE_CHECKING
+
+from pooler.pool.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, MutableMapping
+
+    from pooler.auth.scram import ScramSecret
+    from pooler.relay.client import ClientConnection, ClientPhase
+    from pooler.relay.server import ServerConnection
+
+
+class Context:
+    """Shared by all connections of one pooler: the registry, and how cold conversations are started."""
+
+    def __init__(self, registry: Registry, mock_seed: bytes) -> None:
+        self.registry = registry
+        self.mock_seed = mock_seed
+        self.scram_cache: MutableMapping[tuple[str, str, int], ScramSecret] = {}
+        self.console: Callable[[ClientConnection, bool], ClientPhase]
+        self.console_welcome: Callable[[bytes], bytes]
+        self.reset: Callable[[ServerConnection], None]
+        self.check: Callable[[ServerConnection], None]
+        self.apply: Callable[[ServerConnection, ClientConnection], bool]
+        self.configure()
+
+    def configure(self) -> None:
+        """Settings have changed."""
+        settings = self.registry.settings
+        self.max_packet: int = settings.max_packet_size
+        self.disable_pqexec: bool = bool(settings.disable_pqexec)
+        self.high_water: int = max(64 * 1024, settings.pkt_buf * (settings.sbuf_loopcnt or 16))

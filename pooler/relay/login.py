@@ -1,0 +1,593 @@
+"""How a client becomes one: start-up packets, which database and user, authentication, and the welcome.
+
+The order of the checks and the texts are PgBouncer's (docs/config.md of PgBouncer; reference messages in its
+client.c), because scripts and drivers match them. A database or a user that does not exist is told apart only
+after authentication.
+"""
+
+import secrets
+from typing import Final
+
+from pooler.auth.client_login import LoginError, PasswordExchange, begin
+from pooler.config.settings import AuthType, word_list
+from pooler.config.snapshot import DatabaseConfig
+from pooler.pool.catalog import Credentials, Database
+from pooler.pool.members import WELCOME
+from pooler.pool.registry import ADMIN_DATABASE, Pause, Shutdown
+from pooler.relay.client import ClientConnection, ClientPhase
+from pooler.relay.context import Context
+from pooler.relay.server import ServerConnection
+from pooler.relay.startup_options import OptionsError, parse_options
+from pooler.relay.tasks import AuthQuery
+from pooler.wire import messages
+from pooler.wire.errors import ProtocolError
+from pooler.wire.framing import PASSWORD, TERMINATE
+
+USER_NAME_LIMIT: Final = 128
+"""Bytes of a user name, the terminating zero included (PgBouncer's MAX_USERNAME)."""
+
+PASSWORD_MESSAGE_LIMIT: Final = 70_000
+"""Bytes of a password or SASL message: PgBouncer takes passwords of up to 65,530 bytes."""
+
+
+class ClientLogin(ClientPhase):
+    """The life of a client before it may send queries."""
+
+    def __init__(self, client: ClientConnection, is_owner: bool) -> None:
+        self.client = client
+        self.context: Context = client.context
+        self.registry = client.context.registry
+        self.is_owner = is_owner
+        self.buffer = bytearray()
+        self.started = False
+        self.refused_encryption: set[int] = set()
+        self.exchange: PasswordExchange | None = None
+        self.user_name = ""
+        self.own_user = False
+        self.is_admin = False
+        self.busy = False
+
+    # ClientPhase -------------------------------------------------------------------------------------------
+
+    def received(self, data: bytes) -> None:
+        """Bytes of a start-up packet, a password, or things sent ahead."""
+        self.buffer += data
+        if self.busy:
+            if len(self.buffer) > PASSWORD_MESSAGE_LIMIT:
+                self.client.hold_reading()
+            return
+        self._go_on()
+
+    def proceed(self) -> None:
+        """A server for auth_query is linked, or the pool knows its welcome."""
+        if self.client.greeted:
+            self._welcome()
+        elif self.client.link is not None:
+            self._ask_auth_query()
+
+    def closed(self) -> None:
+        """Nothing to let go of: the connection keeps the counts."""
+        self.buffer.clear()
+
+    def cancelled(self) -> None:
+        """There is no query yet."""
+
+    # Packets -----------------------------------------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        """Handles complete packets for as long as the login lasts and waits for nothing."""
+        client = self.client
+        try:
+            while not self.busy and not client.closed and client.phase is self:
+                if self.started:
+                    if not self._next_message():
+                        return
+                elif not self._next_packet():
+                    return
+        except ProtocolError as error:
+            client.disconnect(str(error))
+
+    def _next_packet(self) -> bool:
+        """One packet without a type byte: StartupMessage, SSLRequest, GSSENCRequest or CancelRequest."""
+        buffer = self.buffer
+        if not buffer:
+            return False
+        if buffer[0] != 0:
+            self._message_too_early(buffer[0])
+            return False
+        if len(buffer) < 8:
+            return False
+        length = int.from_bytes(buffer[:4], "big")
+        if length < 8 or length > messages.STARTUP_LIMIT:
+            raise ProtocolError(f"bad packet header: '{buffer[:8].hex()}'")
+        if len(buffer) < length:
+            return False
+        packet = bytes(buffer[4:length])
+        del buffer[:length]
+        self._packet(int.from_bytes(packet[:4], "big"), packet)
+        return True
+
+    def _message_too_early(self, kind: int) -> None:
+        if kind == PASSWORD:
+            self.client.disconnect("client password pkt before startup packet")
+        else:
+            self.client.disconnect(f"bad packet header: '{self.buffer[:8].hex()}'")
+
+    def _packet(self, code: int, packet: bytes) -> None:
+        client = self.client
+        if code == messages.SSL_REQUEST:
+            self._refuse_encryption(code, "SSL")
+        elif code == messages.GSSENC_REQUEST:
+            self._refuse_encryption(code, "GSSAPI encryption")
+        elif code == messages.CANCEL_REQUEST:
+            self._cancel_request(packet[4:])
+        elif code >> 16 == 3:
+            self._startup(messages.parse_startup(packet))
+        elif code >> 16 == 2:
+            client.disconnect("old V2 protocol not supported")
+        else:
+            raise ProtocolError(
+                f"bad packet header: '{(len(packet) + 4).to_bytes(4, 'big').hex()}{packet[:4].hex()}'"
+            )
+
+    def _refuse_encryption(self, code: int, name: str) -> None:
+        """Answers N. What came behind the request was sent in the belief that it would be encrypted
+        (CVE-2021-3935).
+        """
+        if self.buffer:
+            self.client.disconnect(f"received unencrypted data after {name} request")
+        elif code in self.refused_encryption:
+            self.client.disconnect(f"client sent a second {name} request")
+        else:
+            self.refused_encryption.add(code)
+            self.client.send(b"N")
+
+    def _next_message(self) -> bool:
+        for kind, body in messages.split(self.buffer, PASSWORD_MESSAGE_LIMIT):
+            self._message(kind, body)
+            return True
+        return False
+
+    def _message(self, kind: int, body: bytes) -> None:
+        client = self.client
+        if kind == TERMINATE:
+            client.disconnect("client close request", notify=False)
+        elif kind == 0:
+            client.disconnect("client re-sent startup pkt")
+        elif kind != PASSWORD or self.exchange is None:
+            client.disconnect("bad packet")
+        else:
+            self._password(self.exchange, body)
+
+    # Start-up ----------------------------------------------------------------------------------------------
+
+    def _startup(self, startup: messages.Startup) -> None:
+        client = self.client
+        self.started = True
+        database = user = ""
+        application_name: str | None = None
+        extensions: list[str] = []
+        options = ""
+        for key, value in startup.parameters:
+            if key == "database":
+                database = value
+            elif key == "user":
+                user = value
+            elif key == "options":
+                options = value
+            elif key == "application_name":
+                application_name = value
+            elif key == "replication":
+                if value.lower() not in ("0", "off", "no", "false", "f", "n"):
+                    client.disconnect("replication connections are not available in this release")
+                    return
+            elif key.startswith("_pq_."):
+                extensions.append(key)
+            elif not self._parameter(key, value):
+                return
+        if not self._options(options):
+            return
+        if not user:
+            client.disconnect("no username supplied")
+            return
+        self._application_name(application_name)
+        database = database or user
+        settings = self.registry.settings
+        if self.registry.client_count > settings.max_client_conn and database != ADMIN_DATABASE:
+            client.disconnect("no more connections allowed (max_client_conn)")
+            return
+        if startup.minor_is_newer or extensions:
+            client.send(messages.negotiate_protocol_version(extensions))
+        self._find_pool(database, user)
+
+    def _parameter(self, name: str, value: str) -> bool:
+        if self._track(name, value) or name in word_list(self.registry.settings.ignore_startup_parameters):
+            return True
+        self.registry.log.warning(f"unsupported startup parameter: {name}={value}", self.client.describe())
+        self.client.disconnect(f"unsupported startup parameter: {name}")
+        return False
+
+    def _options(self, text: str) -> bool:
+        ignored = word_list(self.registry.settings.ignore_startup_parameters)
+        try:
+            for name, value in parse_options(text):
+                if not self._track(name, value) and name not in ignored and "options" not in ignored:
+                    self.registry.log.warning(
+                        f"unsupported startup parameter in options: {name}={value}", self.client.describe()
+                    )
+                    self.client.disconnect(f"unsupported startup parameter in options: {name}")
+                    return False
+        except OptionsError as error:
+            self.client.disconnect(str(error))
+            return False
+        return True
+
+    def _track(self, name: str, value: str) -> bool:
+        parameters = self.registry.parameters
+        place = parameters.position(name)
+        if place is None:
+            return False
+        self.client.params = parameters.with_value(self.client.params, place, value)
+        return True
+
+    def _application_name(self, name: str | None) -> None:
+        if self.registry.settings.application_name_add_host:
+            name = f"{'app' if name is None else name} - {self.client.remote.details()}"
+        if name is not None:
+            self._track("application_name", name)
+
+    # Who, and where ----------------------------------------------------------------------------------------
+
+    def _find_pool(self, database_name: str, user: str) -> None:
+        client = self.client
+        self.user_name = user
+        database = self.registry.find_or_register_database(database_name, client.describe())
+        if database is None:
+            database = Database(
+                database_name, DatabaseConfig(name=database_name, dbname=database_name), fake=True
+            )
+        client.database = database
+        if database.admin and self._admin_without_password():
+            self._authenticate()
+            return
+        if client.closed:
+            return
+        if len(messages.encode(user)) >= USER_NAME_LIMIT:
+            client.disconnect("username too long")
+            return
+        if self.registry.settings.auth_type is AuthType.ANY:
+            self._any_user(database)
+        else:
+            self._named_user(database)
+
+    def _admin_without_password(self) -> bool:
+        """The console lets in `pgbouncer` over the unix socket with the pooler's own uid, and admins with
+        auth_type=any.
+        """
+        client = self.client
+        forced = self.registry.admin_pool.credentials
+        settings = self.registry.settings
+        if self.is_owner and self.user_name == ADMIN_DATABASE:
+            client.credentials = forced
+            self.own_user = self.is_admin = True
+            if not self._count_database_client():
+                return False
+            if settings.log_connections:
+                self.registry.log.info("pgbouncer access from unix socket", client.describe())
+            return True
+        if settings.auth_type is not AuthType.ANY:
+            return False
+        if self.user_name in word_list(settings.admin_users):
+            client.credentials = forced
+            self.is_admin = True
+            return self._count_database_client()
+        if self.user_name in word_list(settings.stats_users):
+            client.credentials = forced
+            return self._count_database_client() and self._count_user_client()
+        return False
+
+    def _any_user(self, database: Database) -> None:
+        if database.forced is None or database.admin:
+            self.registry.log.error("auth_type=any requires forced user", self.client.describe())
+            self.client.disconnect("not allowed" if database.admin else "bouncer config error")
+            return
+        self.client.credentials = database.forced
+        if self._count_database_client() and self._count_user_client():
+            self._authenticate()
+
+    def _named_user(self, database: Database) -> None:
+        client = self.client
+        known = self.registry.credentials.get(self.user_name)
+        client.credentials = known
+        if not self._count_database_client() or not self._count_user_client():
+            return
+        if known is not None and known.in_auth_file:
+            self._authenticate()
+            return
+        if not database.fake and self.registry.auth_credentials(database) is not None:
+            self._start_auth_query(database)
+            return
+        self.registry.log.info(f"no such user: {self.user_name}", client.describe())
+        counted = client.user_counted
+        client.credentials = Credentials(self.user_name, self.registry.users.get(self.user_name), mock=True)
+        if counted or self._count_user_client():
+            self._authenticate()
+
+    # Limits ------------------------------------------------------------------------------------------------
+
+    def _is_named_admin(self) -> bool:
+        client = self.client
+        database = client.database
+        return (
+            database is not None
+            and database.admin
+            and client.credentials is not None
+            and (self.is_admin or client.credentials.name in word_list(self.registry.settings.admin_users))
+        )
+
+    def _count_database_client(self) -> bool:
+        client = self.client
+        database = client.database
+        assert database is not None
+        if not client.counted:
+            client.counted = True
+            database.client_connections += 1
+        limit = database.max_client_connections(self.registry.settings)
+        if limit <= 0 or database.client_connections <= limit or self._is_named_admin():
+            return True
+        client.disconnect("client connections exceeded (max_db_client_connections)")
+        return False
+
+    def _count_user_client(self) -> bool:
+        client = self.client
+        user = client.credentials.user if client.credentials is not None else None
+        if user is None:
+            return True
+        if not client.user_counted:
+            client.user_counted = True
+            user.client_connections += 1
+        limit = user.max_client_connections(self.registry.settings)
+        if limit <= 0 or user.client_connections <= limit or self._is_named_admin():
+            return True
+        client.disconnect("client connections exceeded (max_user_client_connections)")
+        return False
+
+    # auth_query --------------------------------------------------------------------------------------------
+
+    def _start_auth_query(self, database: Database) -> None:
+        client = self.client
+        source = self._auth_database(database)
+        credentials = self.registry.auth_credentials(database)
+        if source is None or credentials is None:
+            return
+        self.busy = True
+        client.pool = self.registry.pool(source, credentials)
+        if client.pool.acquire(client) is not None:
+            self._ask_auth_query()
+
+    def _auth_database(self, database: Database) -> Database | None:
+        """The database to run auth_query in; without a usable one the client is refused."""
+        name = database.config.auth_dbname or self.registry.settings.auth_dbname
+        client = self.client
+        source = database if not name else self.registry.find_or_register_database(name, client.describe())
+        if source is None:
+            self.registry.log.error(f'authentication database "{name}" is not configured.', client.describe())
+            client.disconnect("bouncer config error")
+        elif source.disabled:
+            client.disconnect(f'authentication database "{name}" is disabled')
+            return None
+        elif source.admin:
+            self.registry.log.error(
+                f'cannot use the reserved "{source.name}" database as an auth_dbname', client.describe()
+            )
+            client.disconnect("bouncer config error")
+            return None
+        return source
+
+    def _ask_auth_query(self) -> None:
+        client = self.client
+        server = client.link
+        assert isinstance(server, ServerConnection)
+        assert client.database is not None
+        sql = client.database.config.auth_query or self.registry.settings.auth_query
+        AuthQuery(server, self._auth_query_answered).begin(sql, self.user_name)
+
+    def _auth_query_answered(self, found: tuple[str, str | None] | None) -> None:
+        client = self.client
+        if client.closed or client.database is None:
+            return
+        self.busy = False
+        client.pool = None
+        if found is None:
+            if self.registry.settings.log_connections:
+                self.registry.log.info(f"login failed: db={client.database.name}", client.describe())
+            client.disconnect("no such user")
+            return
+        name, secret = found
+        if client.user_counted and client.credentials is not None and client.credentials.user is not None:
+            client.credentials.user.client_connections -= 1
+            client.user_counted = False
+        client.credentials = self.registry.dynamic_credentials(client.database, name, secret)
+        if self._count_user_client():
+            self._authenticate()
+            self._after_wait()
+
+    def _after_wait(self) -> None:
+        """Reads on, first of all what was sent ahead."""
+        if self.client.closed:
+            return
+        self.client.release_reading()
+        if self.client.phase is self:
+            self._go_on()
+
+    # Authentication ----------------------------------------------------------------------------------------
+
+    def _authenticate(self) -> None:
+        client = self.client
+        database, credentials = client.database, client.credentials
+        assert database is not None
+        assert credentials is not None
+        settings = self.registry.settings
+        if not credentials.mock and not database.fake:
+            client.pool = self.registry.pool(database, database.forced or credentials)
+        if settings.log_connections:
+            self.registry.log.info(
+                f"login attempt: db={database.name} user={credentials.name} tls=no replication=no",
+                client.describe(),
+            )
+        if database.admin and not credentials.mock and not self._may_use_console(credentials):
+            client.disconnect("not allowed")
+            return
+        if self.own_user or settings.auth_type is AuthType.ANY:
+            self._finish()
+        elif settings.auth_type is AuthType.TRUST:
+            if credentials.mock:
+                client.disconnect('"trust" authentication failed')
+            else:
+                self._finish()
+        else:
+            self._ask_password(credentials)
+
+    def _may_use_console(self, credentials: Credentials) -> bool:
+        settings = self.registry.settings
+        if settings.auth_type is AuthType.ANY or self.is_admin:
+            return True
+        self.is_admin = credentials.name in word_list(settings.admin_users)
+        return self.is_admin or credentials.name in word_list(settings.stats_users)
+
+    def _ask_password(self, credentials: Credentials) -> None:
+        self.exchange = begin(
+            self.registry.settings.auth_type,
+            credentials.name,
+            None if credentials.mock else credentials.secret,
+            self.context.mock_seed,
+            self.registry.settings.scram_iterations,
+            self.context.scram_cache,
+        )
+        self.client.send(self.exchange.request())
+
+    def _password(self, exchange: PasswordExchange, body: bytes) -> None:
+        client = self.client
+        try:
+            step = exchange.respond(body)
+        except LoginError as error:
+            if error.detail:
+                self.registry.log.error(error.detail, client.describe())
+            client.disconnect(str(error))
+            return
+        if step.send:
+            client.send(step.send)
+        if step.done:
+            self._keep_keys(exchange)
+            self._finish()
+
+    def _keep_keys(self, exchange: PasswordExchange) -> None:
+        """A SCRAM secret alone logs in to servers too, with the keys that the client's proof gives away."""
+        pool = self.client.pool
+        keys = exchange.scram_keys
+        if keys is not None and pool is not None and self.client.credentials is pool.credentials:
+            pool.credentials.keys = keys
+
+    # In ----------------------------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        client = self.client
+        database = client.database
+        assert database is not None
+        if database.fake:
+            if self.registry.settings.log_connections:
+                self.registry.log.info(
+                    f"login failed: db={database.name} user={self.user_name}", client.describe()
+                )
+            client.disconnect(f"no such database: {database.name}")
+            return
+        if database.disabled:
+            client.disconnect(f'database "{database.name}" is disabled')
+            return
+        if self.registry.shutdown is not Shutdown.NONE and not database.admin:
+            client.disconnect("pooler is shutting down")
+            return
+        pool = client.pool
+        assert pool is not None
+        client.greeted = True
+        client.move_last(pool.active_clients)
+        pool.stats.client_login_count += 1
+        if pool.welcome is not None or database.admin:
+            self._welcome()
+            return
+        self.busy = True
+        pool.enqueue(client, WELCOME)
+        if self.registry.pause is Pause.NONE and not client.closed:
+            pool.launch()
+
+    def _welcome(self) -> None:
+        client = self.client
+        pool = client.pool
+        assert pool is not None
+        pool.last_active_ns = client.request_ns
+        client.cancel_key = self._new_cancel_key()
+        if pool.database.admin:
+            client.send(self.context.console_welcome(client.cancel_key))
+        else:
+            parameters = self.registry.parameters
+            client.params = parameters.filled(client.params, pool.defaults)
+            client.send(self._welcome_messages(pool.welcome or messages.AUTHENTICATION_OK))
+        rest = bytes(self.buffer)
+        self.buffer.clear()
+        client.phase = self.context.console(client, self.is_admin) if pool.database.admin else None
+        client.release_reading()
+        if rest:
+            client.data_received(rest)
+
+    def _welcome_messages(self, start: bytes) -> bytes:
+        client = self.client
+        parts = [start]
+        for name, value in zip(self.registry.parameters.names, client.params, strict=True):
+            if value is not None:
+                parts.append(messages.parameter_status(name, value))
+        parts.append(messages.backend_key_data(client.cancel_key))
+        if self.registry.settings.login_notify_message:
+            parts.append(messages.notice(self.registry.settings.login_notify_message))
+        parts.append(messages.READY_IDLE)
+        return b"".join(parts)
+
+    def _new_cancel_key(self) -> bytes:
+        """Eight random bytes; the first four are taken for a process id by clients, so the sign bit stays
+        clear.
+        """
+        while True:
+            raw = secrets.token_bytes(8)
+            key = bytes((raw[0] & 0x7F,)) + raw[1:]
+            if key not in self.registry.cancel_keys:
+                self.registry.cancel_keys[key] = self.client
+                return key
+
+    # Cancel requests ---------------------------------------------------------------------------------------
+
+    def _cancel_request(self, key: bytes) -> None:
+        """Binds the request to the server that runs the query now: it reaches that query or nobody."""
+        request = self.client
+        if len(key) != 8:
+            request.disconnect("bad cancel request", notify=False)
+            return
+        victim = self.registry.cancel_keys.get(key)
+        if not isinstance(victim, ClientConnection):
+            request.disconnect("failed cancel request", notify=False)
+            return
+        if victim.phase is not None:
+            request.disconnect("cancel request for console client", notify=False)
+            victim.phase.cancelled()
+            return
+        server = victim.link
+        if not isinstance(server, ServerConnection):
+            request.disconnect("cancel request for idle client", notify=False)
+        elif server.setting_parameters:
+            request.disconnect("ignoring cancel request for server that is setting vars", notify=False)
+        else:
+            self.busy = True
+            request.pool = server.pool
+            request.canceled = server
+            server.cancels.append(request)
+            request.hold_reading()
+            request.move_last(server.pool.waiting_cancels)
+            server.pool.launch()

@@ -1,0 +1,423 @@
+"""A connection to PostgreSQL.
+
+Most of its life it is linked to a client and passes on what the server says, looking at message headers only.
+Now and then the pooler itself talks to the server (login, reset, check, SET): then a `ServerTask` gets the
+messages instead.
+"""
+
+from abc import ABC, abstractmethod
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any, Final
+
+from mypy_extensions import i64, mypyc_attr
+
+from pooler.pool.members import Client, Server
+from pooler.relay import address
+from pooler.wire import messages
+from pooler.wire.errors import ProtocolError
+from pooler.wire.framing import (
+    BIND,
+    BIND_COMPLETE,
+    CLOSE,
+    CLOSE_COMPLETE,
+    COMMAND_COMPLETE,
+    COPY_BOTH_RESPONSE,
+    COPY_IN_RESPONSE,
+    DESCRIBE,
+    EMPTY_QUERY,
+    ERROR,
+    EXECUTE,
+    HEADER,
+    IDLE,
+    NO_DATA,
+    NOTICE,
+    NOTIFICATION,
+    PARAMETER_STATUS,
+    PARSE,
+    PARSE_COMPLETE,
+    PORTAL_SUSPENDED,
+    READY_FOR_QUERY,
+    ROW_DESCRIPTION,
+    body_length,
+    skip_rows,
+)
+from pooler.wire.requests import FORWARD
+
+if TYPE_CHECKING:
+    from pooler.pool.pool import Pool
+    from pooler.relay.context import Context
+
+SESSION: Final = 0
+STATEMENT: Final = 2
+"""PoolMode, as the data path compares it."""
+
+OWN_MESSAGE_LIMIT: Final = 16 * 1024 * 1024
+"""Bytes that a message may have which the pooler collects for itself: login, answers to its own queries."""
+
+CANCEL_DELIVERED: Final = "successfully sent cancel request"
+
+PARAMETER_LIMIT: Final = 1024 * 1024
+"""Bytes of a ParameterStatus."""
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class ServerTask(ABC):
+    """A conversation that the pooler itself has with a server."""
+
+    @abstractmethod
+    def message(self, kind: int, body: bytes) -> bool:
+        """The server said this; true when the conversation is over. It may disconnect the server."""
+
+    @abstractmethod
+    def finished(self) -> None:
+        """The conversation is over, and everything that had come with its last message has been read."""
+
+    def lost(self, reason: str) -> None:  # noqa: B027
+        """The connection was closed in the middle of it. Most have nothing more to say than the server's
+        client is told.
+        """
+
+
+class ServerConnection(Server):
+    """A connection to a PostgreSQL server, in one pool for all of its life."""
+
+    context: "Context"
+    transport: Any
+    task: ServerTask | None
+    head: bytes
+    remaining: i64
+    passing: bool
+    closed: bool
+    inbox: bytearray
+    cancel_key: bytes
+    target: address.Target
+    local: address.Address
+    remote: address.Address
+    reading_stopped: bool
+
+    def __init__(self, context: "Context", pool: "Pool", target: address.Target) -> None:
+        super().__init__(context.registry.next_id(), pool, context.registry.parameters.empty)
+        self.context = context
+        self.transport = None
+        self.task = None
+        self.head = b""
+        self.remaining = 0
+        self.passing = True
+        self.closed = False
+        self.inbox = bytearray()
+        self.cancel_key = b""
+        self.target = target
+        self.local = address.UNKNOWN
+        self.remote = target.address
+        self.reading_stopped = False
+
+    # asyncio -----------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: Any) -> None:
+        """The connection is up; whoever opened it says what happens next."""
+        self.transport = transport
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is gone."""
+        self._vanished()
+
+    def eof_received(self) -> bool:
+        """The server has closed its side."""
+        self._vanished()
+        return False
+
+    def _vanished(self) -> None:
+        delivering = self.place is self.pool.cancel_servers
+        self.disconnect(CANCEL_DELIVERED if delivering else "server conn crashed?", terminate=False)
+
+    def pause_writing(self) -> None:
+        """The server reads slower than the client sends."""
+        client = self.link
+        if client is not None:
+            client.hold_reading()
+
+    def resume_writing(self) -> None:
+        """The server has caught up."""
+        client = self.link
+        if client is not None:
+            client.release_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the server."""
+        self.request_ns = monotonic_ns()
+        if self.task is not None:
+            self._feed_task(data)
+        elif self.link is not None:
+            self._relay(data)
+        else:
+            self._unlinked(data)
+
+    # Data path ---------------------------------------------------------------------------------------------
+
+    def _relay(self, data: bytes) -> None:
+        client = self.link
+        if client is None:
+            return
+        queue = self.queue
+        if self.head:
+            data = self.head + data
+            self.head = b""
+        size: i64 = len(data)
+        self.pool.stats.server_bytes += size
+        start: i64 = 0
+        position: i64 = 0
+        if self.remaining > 0:
+            if self.remaining >= size:
+                self.remaining -= size
+                if self.passing:
+                    client.send(data)
+                self._after_chunk()
+                return
+            position = self.remaining
+            self.remaining = 0
+            if not self.passing:
+                start = position
+        while True:
+            position = skip_rows(data, position, size)
+            if size - position < HEADER:
+                break
+            kind: i64 = data[position]
+            length = body_length(data, position)
+            if length < 4 or length > self.context.max_packet:
+                self._pass(client, data, start, position, size)
+                self.disconnect("bad pkt header")
+                return
+            end = position + 1 + length
+            action: i64 = FORWARD
+            if kind == READY_FOR_QUERY:
+                if end > size:
+                    break
+                if not self._ready_for_query(data, position, length):
+                    self._pass(client, data, start, position, size)
+                    self._refuse_ready(length)
+                    return
+                action = queue.ready()
+            elif kind == COMMAND_COMPLETE:
+                action = queue.completed()
+            elif kind == PARAMETER_STATUS:
+                if length > PARAMETER_LIMIT:
+                    self.disconnect("broken ParameterStatus packet")
+                    return
+                if end > size:
+                    break
+                self._note_parameter(data[position + HEADER : end])
+            elif kind == ERROR:
+                queue.failed()
+            elif kind == PARSE_COMPLETE:
+                action = queue.answered(PARSE)
+            elif kind == BIND_COMPLETE:
+                action = queue.answered(BIND)
+            elif kind == ROW_DESCRIPTION or kind == NO_DATA:
+                action = queue.answered(DESCRIBE)
+            elif kind == CLOSE_COMPLETE:
+                action = queue.answered(CLOSE)
+            elif kind == PORTAL_SUSPENDED or kind == EMPTY_QUERY:
+                action = queue.answered(EXECUTE)
+            elif kind == COPY_IN_RESPONSE or kind == COPY_BOTH_RESPONSE:
+                queue.copy_started()
+            if action != FORWARD:
+                self._pass(client, data, start, position, size)
+                start = end
+            if end > size:
+                self.remaining = end - size
+                self.passing = action == FORWARD
+                position = size
+                break
+            position = end
+        self._pass(client, data, start, position, size)
+        if position < size:
+            self.head = data[position:]
+        self._after_chunk()
+
+    def _pass(self, client: Client, data: bytes, start: i64, end: i64, size: i64) -> None:
+        """Sends `data[start:end]` on to the client, without a copy where it is all of it."""
+        if start >= end:
+            return
+        client.send(data if start == 0 and end == size else data[start:end])
+
+    def _ready_for_query(self, data: bytes, position: i64, length: i64) -> bool:
+        """Notes the transaction status; false where the message or the status is not allowed."""
+        if length != 5:
+            return False
+        status: i64 = data[position + HEADER]
+        self.ready = status == IDLE
+        self.idle_in_transaction = status != IDLE
+        return self.ready or self.pool.mode != STATEMENT
+
+    def _refuse_ready(self, length: i64) -> None:
+        if length != 5:
+            self.disconnect("bad pkt header")
+            return
+        self.ready = False
+        self.disconnect("transaction blocks not allowed in statement pooling mode")
+
+    def _after_chunk(self) -> None:
+        """Keeps the times, and gives the server back if the client is through with it.
+
+        The server is free only when nothing is owed, its last word was "idle", and no message is half way in
+        either direction.
+        """
+        client = self.link
+        if client is None or len(self.queue) > 0:
+            return
+        if client.query_ns != 0 and (self.ready or self.idle_in_transaction):
+            self.pool.stats.query_ns += self.request_ns - client.query_ns
+            client.query_ns = 0
+        if not self.ready:
+            return
+        if client.xact_ns != 0:
+            self.pool.stats.xact_ns += self.request_ns - client.xact_ns
+            client.xact_ns = 0
+        if self.pool.mode != SESSION:
+            self.release_if_free()
+
+    def release_if_free(self) -> None:
+        """Back to the pool, unless a message is half way, or something is still owed."""
+        client = self.link
+        if client is None or not self.ready or len(self.queue) > 0:
+            return
+        if self.remaining > 0 or self.head or client.mid_message():
+            return
+        self.resume_reading()
+        self.pool.release(self)
+
+    def send(self, data: bytes) -> None:
+        """Bytes to the server."""
+        self.transport.write(data)
+
+    # What no client asked for ------------------------------------------------------------------------------
+
+    def _note_parameter(self, body: bytes) -> None:
+        """The server reports a parameter: it is the client's from now on too."""
+        try:
+            name, value = messages.parse_parameter_status(body)
+        except ProtocolError:
+            self.disconnect("broken ParameterStatus packet")
+            return
+        parameters = self.context.registry.parameters
+        place = parameters.position(name)
+        if place is None:
+            return
+        self.params = parameters.with_value(self.params, place, value)
+        client = self.link
+        if client is not None:
+            client.params = parameters.with_value(client.params, place, value)
+
+    def _unlinked(self, data: bytes) -> None:
+        """The server talks although nobody asked: reports and notifications are fine, anything else makes it
+        suspect.
+        """
+        try:
+            self.inbox += data
+            for kind, body in messages.split(self.inbox, OWN_MESSAGE_LIMIT):
+                if kind == PARAMETER_STATUS:
+                    self._note_parameter(body)
+                elif kind == ERROR or kind == NOTICE:
+                    self.ready = False
+                elif kind != NOTIFICATION:
+                    self.context.registry.log.warning(
+                        f"got packet '{chr(kind)}' from server when not linked", self.describe()
+                    )
+                    self.ready = False
+        except ProtocolError:
+            self.disconnect("bad pkt header")
+            return
+        if self.inbox:
+            self.ready = False
+
+    # The pooler's own conversations ------------------------------------------------------------------------
+
+    def converse(self, task: ServerTask, request: bytes) -> None:
+        """Sends a request of the pooler's own; `task` gets the answers."""
+        self.task = task
+        self.ready = False
+        self.transport.write(request)
+
+    def _feed_task(self, data: bytes) -> None:
+        task = self.task
+        self.inbox += data
+        try:
+            for kind, body in messages.split(self.inbox, OWN_MESSAGE_LIMIT):
+                if kind == PARAMETER_STATUS:
+                    self._note_parameter(body)
+                done = task is not None and task.message(kind, body)
+                if self.closed:
+                    return
+                if done:
+                    break
+            else:
+                return
+        except ProtocolError:
+            self.disconnect("bad pkt header")
+            return
+        rest = bytes(self.inbox)
+        self.inbox.clear()
+        self.task = None
+        if rest:
+            self._unlinked(rest)
+        if task is not None and not self.closed:
+            task.finished()
+
+    def reset(self) -> None:
+        """Cleans up what a session left behind (`server_reset_query`)."""
+        self.context.reset(self)
+
+    def check(self) -> None:
+        """Asks the server whether it is alive (`server_check_query`)."""
+        self.context.check(self)
+
+    # The end -----------------------------------------------------------------------------------------------
+
+    def disconnect(self, reason: str, terminate: bool = True) -> None:
+        """Closes the connection. A client that is linked to it is told the reason and closed too."""
+        if self.closed:
+            return
+        self.closed = True
+        registry = self.context.registry
+        if registry.settings.log_disconnections:
+            age = (monotonic_ns() - self.connect_ns) // 1_000_000_000
+            registry.log.info(f"closing because: {reason} (age={age}s)", self.describe())
+        task = self.task
+        self.task = None
+        self.inbox.clear()
+        self.head = b""
+        self.queue.clear()
+        transport = self.transport
+        self.transport = None
+        self.pool.server_closes(self, reason)
+        if task is not None:
+            task.lost(reason)
+        if transport is None:
+            return
+        if terminate:
+            transport.write(messages.TERMINATE_MESSAGE)
+            transport.close()
+        else:
+            transport.abort()
+
+    def hold_reading(self) -> None:
+        """Reads no more until the client has taken what is there."""
+        if not self.reading_stopped and self.transport is not None:
+            self.reading_stopped = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """The client has taken what was there, or is no longer ours to wait for."""
+        if self.reading_stopped and self.transport is not None:
+            self.reading_stopped = False
+            self.transport.resume_reading()
+
+    def unsent(self) -> int:
+        """Bytes that the server has not taken yet."""
+        return 0 if self.transport is None else int(self.transport.get_write_buffer_size())
+
+    def describe(self) -> str:
+        """Its prefix in the log."""
+        return address.prefix(
+            "S", int(self.id), self.pool.database.name, self.pool.credentials.name, self.remote
+        )

@@ -1,0 +1,1 @@
+"""What a running pooler needs from its host: sockets, DNS, logging, process control, command line."""

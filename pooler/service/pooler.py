@@ -1,0 +1,338 @@
+"""One pooler: everything that a process has of it hangs off the `Pooler` object."""
+
+import asyncio
+import contextlib
+import secrets
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from pooler.admin.session import AdminSession, console_welcome
+from pooler.config.settings import SETTINGS, Settings, word_list
+from pooler.config.snapshot import ConfigErrors, Snapshot, load, reloaded, unsupported, unsupported_value
+from pooler.config.userlist import UserlistFile
+from pooler.pool.maintenance import PERIOD, maintain
+from pooler.pool.registry import Pause, Registry, Shutdown
+from pooler.pool.stats import averages
+from pooler.relay.client import ClientConnection, ClientPhase
+from pooler.relay.connector import ServerConnector
+from pooler.relay.context import Context
+from pooler.relay.server import ServerConnection
+from pooler.relay.tasks import install
+from pooler.service import dns
+from pooler.service.accept import Acceptor
+from pooler.service.log import Log, LogError
+from pooler.service.process import notify_status
+from pooler.service.sockets import Listener, tune_accept, tune_socket
+from pooler.service.version import VERSION_LINE
+from pooler.wire.parameters import TrackedParameters
+
+
+class Pooler:
+    """Pools connections on one event loop, from `start` to the end of `run_until_shutdown`.
+
+    It is also what the admin console acts on (`pooler.admin.host.AdminHost`).
+    """
+
+    def __init__(
+        self,
+        config_path: str,
+        snapshot: Snapshot,
+        log: Log,
+        loop: asyncio.AbstractEventLoop,
+        quiet: bool = False,
+    ) -> None:
+        self.config_path = config_path
+        self.log = log
+        self.quiet = quiet
+        self._loop = loop
+        settings = snapshot.settings
+        tracked = TrackedParameters(word_list(settings.track_extra_parameters))
+        self.registry = Registry(snapshot, tracked, log, loop.call_soon)
+        self.context = Context(self.registry, secrets.token_bytes(32))
+        self._resolver = dns.Resolver(
+            loop, lambda: self.registry.settings, log, on_change=self._addresses_gone
+        )
+        self.registry.connector = ServerConnector(self.context, loop, _Addresses(self._resolver), tune_socket)
+        self.context.console = self._console
+        self.context.console_welcome = lambda key: console_welcome(key, self.registry.settings)
+        install(self.context)
+        self._userlist: UserlistFile | None = None
+        self._acceptor = Acceptor(self.context, loop, [])
+        self._finished = loop.create_future()
+        self._timers: list[asyncio.TimerHandle] = []
+        self._suspended_at = 0.0
+        self._load_users()
+
+    # Life --------------------------------------------------------------------------------------------------
+
+    async def start(self, listeners: list[Listener]) -> None:
+        """Serves clients from these sockets from now on."""
+        self._acceptor = Acceptor(self.context, self._loop, listeners)
+        await self._acceptor.start()
+        self._every(lambda: PERIOD, self._maintain)
+        self._every(lambda: float(max(1, self.registry.settings.stats_period)), self._stats_period)
+
+    async def run_until_shutdown(self) -> None:
+        """Returns when SHUTDOWN, or a signal, has taken effect."""
+        await self._finished
+
+    def close(self) -> None:
+        """Closes everything that is open."""
+        for timer in self._timers:
+            timer.cancel()
+        self._acceptor.close()
+        log = self.registry.settings.log_disconnections
+        for client in list(self.registry.clients()):
+            client.disconnect("" if not log else "pooler is shutting down", notify=False)
+        for server in list(self.registry.servers()):
+            server.disconnect("pooler is shutting down")
+        self._resolver.close()
+
+    def _every(self, seconds: Callable[[], float], work: Callable[[], None]) -> None:
+        def again() -> None:
+            self._timers = [
+                timer for timer in self._timers if not timer.cancelled() and timer.when() > self._loop.time()
+            ]
+            self._timers.append(self._loop.call_later(seconds(), again))
+            work()
+
+        self._timers.append(self._loop.call_later(seconds(), again))
+
+    def _maintain(self) -> None:
+        maintain(self.registry)
+        if self.registry.pause is Pause.SUSPEND:
+            self._watch_suspension()
+        self._maybe_finish()
+
+    def _stats_period(self) -> None:
+        registry = self.registry
+        registry.rotate_stats()
+        now, before = registry.totals()
+        mean = averages(now.minus(before), registry.stats_seconds())
+        text = (
+            f"stats: {mean.xact_count} xacts/s, {mean.query_count} queries/s,"
+            f" {mean.client_parse_count} client parses/s, {mean.server_parse_count} server parses/s,"
+            f" {mean.bind_count} binds/s, {mean.client_login_count} client logins/s,"
+            f" in {mean.client_bytes} B/s, out {mean.server_bytes} B/s,"
+            f" xact {mean.xact_time} us, query {mean.query_time} us, wait {mean.wait_time} us"
+        )
+        if registry.settings.log_stats:
+            self.log.info(text)
+        notify_status(text.replace(" us", " μs"))
+
+    # Shutting down -----------------------------------------------------------------------------------------
+
+    def shutdown(self, mode: Shutdown) -> None:
+        """Goes down: at once, or when servers or clients are through."""
+        self.registry.shutdown = mode
+        if mode is Shutdown.IMMEDIATE:
+            self._finish()
+            return
+        if mode is Shutdown.WAIT_FOR_SERVERS:
+            self.registry.set_pause(Pause.PAUSE)
+        self._acceptor.close_tcp()
+
+    def _maybe_finish(self) -> None:
+        registry = self.registry
+        if registry.shutdown is Shutdown.WAIT_FOR_SERVERS and next(registry.servers(), None) is None:
+            self.log.info("server connections dropped, exiting")
+            self._finish()
+        elif registry.shutdown is Shutdown.WAIT_FOR_CLIENTS and registry.client_count == 0:
+            self.log.info("client connections dropped, exiting")
+            self._finish()
+
+    def _finish(self) -> None:
+        self.registry.shutdown = Shutdown.IMMEDIATE
+        if not self._finished.done():
+            self._finished.set_result(None)
+
+    # SUSPEND -----------------------------------------------------------------------------------------------
+
+    def suspend(self) -> None:
+        """Stops reading from everybody, so that all that is under way can drain."""
+        self._suspended_at = self._loop.time()
+        self.registry.set_pause(Pause.SUSPEND)
+        self._acceptor.suspend()
+        for client in self._data_clients():
+            client.hold_reading()
+        for server in self.registry.servers():
+            assert isinstance(server, ServerConnection)
+            server.hold_reading()
+
+    def is_drained(self) -> bool:
+        """Nothing is left in a buffer of the pooler."""
+        return not any(client.unsent() for client in self._data_clients()) and not any(
+            server.unsent() for server in self.registry.servers() if isinstance(server, ServerConnection)
+        )
+
+    def resume_from_suspend(self) -> None:
+        """Reads from everybody again."""
+        self.registry.set_pause(Pause.NONE)
+        for client in self._data_clients():
+            client.release_reading()
+        for server in self.registry.servers():
+            server.resume_reading()
+        self._loop.create_task(self._acceptor.start())
+
+    def _data_clients(self) -> list[ClientConnection]:
+        admin = self.registry.admin_pool
+        return [
+            client
+            for client in self.registry.clients()
+            if isinstance(client, ClientConnection) and client.pool is not admin
+        ]
+
+    def _watch_suspension(self) -> None:
+        """`suspend_timeout` closes what does not drain; without an admin connection nobody could RESUME."""
+        if self.registry.admin_pool.active_clients.count == 0:
+            self.log.info("admin disappeared when suspended, doing RESUME")
+            self.resume_from_suspend()
+            return
+        timeout = self.registry.settings.suspend_timeout
+        if timeout > 0 and self._loop.time() - self._suspended_at >= timeout:
+            for client in self._data_clients():
+                if client.unsent():
+                    client.disconnect("suspend_timeout")
+            for server in list(self.registry.servers()):
+                if isinstance(server, ServerConnection) and server.unsent():
+                    server.disconnect("suspend_timeout")
+        self.registry.check_waits()
+
+    # Configuration -----------------------------------------------------------------------------------------
+
+    def reload(self) -> None:
+        """Reads the configuration file again (RELOAD, SIGHUP). Raises ConfigErrors, and then nothing has
+        changed.
+        """
+        registry = self.registry
+        path = registry.settings.conffile or self.config_path
+        fresh = load(path)
+        refused = unsupported(fresh)
+        if refused:
+            raise ConfigErrors(refused)
+        registry.apply(reloaded(registry.snapshot, fresh))
+        self._load_users()
+        self._settings_changed(reopen_log=True)
+
+    def set_setting(self, name: str, text: str) -> None:
+        """Changes a setting until the next RELOAD (SET). Raises KeyError for an unknown one, ValueError for a
+        bad value.
+        """
+        changed = self.registry.settings.replace(name, text)
+        refusal = unsupported_value(name, text)
+        if refusal:
+            raise ValueError(refusal)
+        if not SETTINGS[name].reloadable:
+            return
+        self.registry.settings = changed
+        self.registry.reconfigure()
+        self._settings_changed(reopen_log=name.startswith(("log", "syslog", "verbose")))
+
+    def _settings_changed(self, reopen_log: bool) -> None:
+        settings = self.registry.settings
+        self.context.configure()
+        if reopen_log:
+            try:
+                self.log.configure(settings, self.quiet)
+            except LogError as error:
+                self.log.error(str(error))
+        for listener in self._acceptor.listeners:
+            if not listener.is_unix:
+                with contextlib.suppress(OSError):
+                    tune_socket(listener.sock, settings, False)
+                tune_accept(listener.sock, bool(settings.tcp_defer_accept), self.log)
+
+    def _load_users(self) -> None:
+        path = self.registry.settings.auth_file
+        if not path:
+            return
+        if self._userlist is None or self._userlist.path != path:
+            self._userlist = UserlistFile(path)
+        try:
+            userlist = self._userlist.load_if_changed()
+        except OSError as error:
+            self.log.error(f"could not open auth_file {path}: {error.strerror}")
+            return
+        if userlist is None:
+            return
+        if userlist.error:
+            self.log.error(f"{path}:{userlist.error_line}: {userlist.error}")
+        self.registry.apply_secrets(userlist.users)
+
+    # What the console asks for -----------------------------------------------------------------------------
+
+    def _console(self, client: ClientConnection, is_admin: bool) -> ClientPhase:
+        return AdminSession(client, self, is_admin)
+
+    def version_line(self) -> str:
+        """SHOW VERSION."""
+        return VERSION_LINE
+
+    def dns_rows(self) -> list[tuple[str, int, str]]:
+        """SHOW DNS_HOSTS."""
+        return [(row.hostname, row.ttl, row.addrs) for row in self._resolver.rows()]
+
+    def dns_counts(self) -> tuple[int, int, int, int]:
+        """Names, zones, queries and pending lookups, for SHOW LISTS."""
+        counts = self._resolver.counts()
+        return counts.names, counts.zones, counts.queries, counts.pending
+
+    def listener_fds(self) -> list[tuple[int, str, int]]:
+        """Descriptor, address and port of what it listens on, for SHOW FDS."""
+        found: list[tuple[int, str, int]] = []
+        for listener in self._acceptor.listeners:
+            if listener.is_unix:
+                found.append((listener.sock.fileno(), "unix", self.registry.settings.listen_port))
+            else:
+                name = listener.sock.getsockname()
+                found.append((listener.sock.fileno(), str(name[0]), int(name[1])))
+        return found
+
+    @property
+    def port(self) -> int:
+        """The TCP port that clients can connect to, 0 if there is none."""
+        return next((port for _, host, port in self.listener_fds() if host != "unix"), 0)
+
+    def _addresses_gone(self, host: str, gone: list[dns.Address]) -> None:
+        hosts = {found.host for found in gone}
+        for server in self.registry.servers():
+            if (
+                isinstance(server, ServerConnection)
+                and server.target.host == host
+                and server.remote.host in hosts
+            ):
+                server.close_needed = True
+
+
+class _Addresses:
+    """The resolver, as the connector wants it."""
+
+    def __init__(self, resolver: dns.Resolver) -> None:
+        self._resolver = resolver
+
+    async def address_of(self, host: str, port: int) -> tuple[int, Any]:
+        try:
+            found = (await self._resolver.resolve(host))[0]
+        except dns.LookupFailed as error:
+            raise OSError(str(error)) from None
+        if found.family == socket.AF_INET6:
+            name, _, scope = found.host.partition("%")
+            index = 0
+            if scope:
+                index = int(scope) if scope.isdigit() else socket.if_nametoindex(scope)
+            return found.family, (name, port, 0, index)
+        return found.family, (found.host, port)
+
+
+def descriptors_of(settings: Settings, snapshot: Snapshot) -> list[tuple[int, bool]]:
+    """For each database its pool size and whether its user is forced, to estimate how many descriptors may be
+    needed.
+    """
+    return [
+        (
+            settings.default_pool_size if config.pool_size is None else config.pool_size,
+            config.user is not None,
+        )
+        for config in snapshot.databases.values()
+    ]

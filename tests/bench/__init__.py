@@ -1,0 +1,1 @@
+"""`python -m tests.bench`: pooldeck beside PostgreSQL itself and a real PgBouncer, in one run."""

@@ -1,0 +1,72 @@
+"""What is measured: PostgreSQL itself, one pooldeck for each interpreter, a real PgBouncer."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cli.demo.postgres import TemporaryPostgres
+from tests.support.bouncer import BouncerProcess, PoolerProcess, RealPgBouncer, find_pgbouncer
+
+DATABASE = "bench"
+USER = "postgres"
+POOL_SIZE = 20
+
+REFERENCE = "PgBouncer"
+DIRECT = "PostgreSQL"
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something that pgbench can be pointed at. `pid` is None for PostgreSQL, whose CPU is not measured.
+
+    `fresh` makes another pooler like this one, not started yet: memory has to be measured in a new process.
+    """
+
+    name: str
+    port: int
+    pid: int | None = None
+    fresh: Callable[[], BouncerProcess] | None = None
+
+
+def direct(postgres: TemporaryPostgres) -> Target:
+    return Target(DIRECT, postgres.port)
+
+
+def pooldeck(postgres: TemporaryPostgres, python: str) -> Callable[[], PoolerProcess]:
+    return lambda: PoolerProcess(_databases(postgres), python=python, settings=_settings())
+
+
+def pgbouncer(postgres: TemporaryPostgres) -> Callable[[], RealPgBouncer]:
+    return lambda: RealPgBouncer(_databases(postgres), settings=_settings())
+
+
+def pooldeck_name(python: str) -> str:
+    """`pooldeck, compiled` or `pooldeck, interpreted`: what that interpreter would run."""
+    question = "from pooler.service.version import data_path_compiled as c; print(c())"
+    answer = subprocess.run([python, "-P", "-c", question], capture_output=True, text=True, check=True)
+    return "pooldeck, compiled" if answer.stdout.strip() == "True" else "pooldeck, interpreted"
+
+
+def pgbouncer_version() -> str | None:
+    """The first line of `--version`; None when the machine has no PgBouncer."""
+    program = find_pgbouncer()
+    if program is None:
+        return None
+    answer = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    return answer.stdout.splitlines()[0]
+
+
+def _databases(postgres: TemporaryPostgres) -> dict[str, str]:
+    return {DATABASE: f"host=127.0.0.1 port={postgres.port}"}
+
+
+def _settings() -> dict[str, object]:
+    return {
+        "pool_mode": "transaction",
+        "default_pool_size": POOL_SIZE,
+        "max_client_conn": 6000,
+        "log_connections": 0,
+        "log_disconnections": 0,
+    }

@@ -1,0 +1,1 @@
+"""Malformed, misplaced and missing input from clients and servers: it costs its sender alone."""

@@ -1,0 +1,1 @@
+"""The console: a Textual application that shows and operates a pooler."""
