@@ -287,9 +287,12 @@ class ClientConnection(Client):
             self.phase.proceed()
             return
         server = self.link
-        if server is None or self.params is server.params:
-            self.unstall()
-        elif not self.context.apply(cast(ServerConnection, server), self):
+        waits = (
+            server is not None
+            and self.params is not server.params
+            and self.context.apply(cast(ServerConnection, server), self)
+        )
+        if not waits:
             self.unstall()
 
     def unstall(self) -> None:
