@@ -1,4 +1,4 @@
-"""One pooler for each kind of test, shared by all tests of a worker: whatever harms it shows in the next check."""
+"""One pooler for each kind of test, shared by all tests of a worker."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _trusting(postgres: TemporaryPostgres) -> Iterator[Target]:
 
 @pytest.fixture
 def target(_trusting: Target) -> Iterator[Target]:
-    """Trusts everybody. Every name is a database of the real PostgreSQL; `narrow` is one with a single server."""
+    """Trusts everybody. Every name is a database of the real PostgreSQL; `narrow` has a pool of one."""
     yield from _checked(_trusting)
 
 

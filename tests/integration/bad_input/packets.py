@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from tests.support.rawclient import PROTOCOL_3, RawClient
+from tests.support.rawclient import PROTOCOL_3, RawClient, error_fields
 
 CANCEL_CODE = 80877102
 
@@ -79,7 +79,7 @@ def assert_refused(client: RawClient, text: str) -> None:
     """The client is told so, as a FATAL protocol violation, and nothing else, and is disconnected."""
     kind, body = client.read_message()
     assert kind == "E", (kind, body)
-    fields = dict((field[:1].decode(), field[1:].decode()) for field in body.split(b"\0") if field)
+    fields = error_fields(body)
     assert fields["S"] == "FATAL", fields
     assert fields["C"] == "08P01", fields
     assert text in fields["M"], fields

@@ -1,4 +1,4 @@
-"""A pooler under attack, the client beside it that must not notice, and the proof that nothing was left behind."""
+"""A pooler under attack, a client beside it that must not notice, and proof that nothing is left behind."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SETTLE_SECONDS = 8.0
 """For whatever has to happen soon: a pooler looks at some things only three times a second."""
 
 LONGEST_QUERY_SECONDS = 5.0
-"""What a machine full of tests may add to the companion's queries; a pooler that is busy elsewhere adds more."""
+"""What a machine full of tests may add to a query; a pooler that is busy elsewhere adds more."""
 
 _POOL_COUNTERS = (
     "cl_active",
@@ -47,14 +47,15 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = SETT
 
 
 class Companion(threading.Thread):
-    """A client that minds its own business: two connections whose every query returns a token of their own."""
+    """A client that minds its own business: two connections, and every query returns a token of its own."""
 
     def __init__(self, pooler: BouncerProcess, dbname: str, password: str) -> None:
         super().__init__(daemon=True)
         self.failure: BaseException | None = None
         self.slowest = 0.0
         self._simple = pooler.connect(dbname, password=password)
-        self._extended = pooler.connect(dbname, password=password, cursor_factory=psycopg.Cursor)
+        self._extended = pooler.connect(dbname, password=password)
+        self._extended.cursor_factory = psycopg.Cursor
         self._rounds = 0
         self._changed = threading.Condition()
         self._resting = False
@@ -83,7 +84,7 @@ class Companion(threading.Thread):
         self._extended.close()
 
     def answer_some(self) -> None:
-        """Return when a few more queries have been answered. Raises AssertionError if one was not answered well."""
+        """Return when a few more queries have been answered. Raises AssertionError if one was not."""
         with self._changed:
             enough = self._rounds + 3
             done = self._changed.wait_for(lambda: self._rounds >= enough or self.failure, SETTLE_SECONDS)
@@ -136,7 +137,7 @@ def rows_for(connection: psycopg.Connection[dict[str, Any]], token: str) -> list
 
 
 class State(NamedTuple):
-    """What has to be as before: sums over SHOW POOLS, SHOW LISTS, and open files apart from those of servers."""
+    """What has to be as before: sums over SHOW POOLS, SHOW LISTS, and open files without those of servers."""
 
     pools: dict[str, int]
     lists: dict[str, int]
@@ -227,7 +228,8 @@ class Target:
 
     def _assert_new_client_is_served(self) -> None:
         for factory in (psycopg.ClientCursor, psycopg.Cursor):
-            with self.pooler.connect(DATABASE, password=self._password, cursor_factory=factory) as connection:
+            with self.pooler.connect(DATABASE, password=self._password) as connection:
+                connection.cursor_factory = factory
                 assert rows_for(connection, "new client") == [{"token": "new client"}]
 
     def _assert_log_is_clean(self) -> None:

@@ -169,7 +169,16 @@ def test_message_before_the_startup_packet_is_refused(target: Target, kind: str)
 
 @pytest.mark.parametrize(
     "name",
-    [b"\xff\xfe", b"\xc3\x28", b"caf\xe9", b"\xed\xa0\x80", b"line\nbreak", b"\x1b[2J", b"quote\"'\\", b"a\tb"],
+    [
+        b"\xff\xfe",
+        b"\xc3\x28",
+        b"caf\xe9",
+        b"\xed\xa0\x80",
+        b"line\nbreak",
+        b"\x1b[2J",
+        b"quote\"'\\",
+        b"a\tb",
+    ],
 )
 @pytest.mark.parametrize("where", ["user", "database"])
 def test_odd_names_are_names_like_any_other(target: Target, name: bytes, where: str) -> None:
@@ -177,7 +186,8 @@ def test_odd_names_are_names_like_any_other(target: Target, name: bytes, where: 
     names = {"user": b"postgres", "database": b"postgres", where: name}
     lines = len(target.pooler.log_text().splitlines())
     client = target.connect()
-    client.send(startup(b"".join(key.encode() + b"\0" + value + b"\0" for key, value in names.items()) + b"\0"))
+    pairs = (key.encode() + b"\0" + value + b"\0" for key, value in names.items())
+    client.send(startup(b"".join(pairs) + b"\0"))
     assert b"FATAL" in client.expect_close()
     for line in target.pooler.log_text().splitlines()[lines:]:
         assert "break" not in line or "line" in line, "a name must not start a line of the log"
@@ -201,7 +211,21 @@ def test_long_database_name_is_refused_and_not_remembered(target: Target, length
 
 @pytest.mark.parametrize(
     "options",
-    ["-c =", "-c=", "-c", "--", "--=", "-", "=", "-c a", "\\", "-c \\", "-c \\ \\", "x" * 50_000, "-c" * 20_000],
+    [
+        "-c =",
+        "-c=",
+        "-c",
+        "--",
+        "--=",
+        "-",
+        "=",
+        "-c a",
+        "\\",
+        "-c \\",
+        "-c \\ \\",
+        "x" * 50_000,
+        "-c" * 20_000,
+    ],
 )
 def test_broken_options_are_refused(target: Target, options: str) -> None:
     """CVE-2026-107349: `-c =` held a pooler for ever, before authentication."""
@@ -210,7 +234,9 @@ def test_broken_options_are_refused(target: Target, options: str) -> None:
     assert_refused(client, "unsupported options startup parameter")
 
 
-@pytest.mark.parametrize("value", ["x'; CREATE TABLE from_startup(); --", "\\'; SELECT 1/0; --", "é' || '", "$$"])
+@pytest.mark.parametrize(
+    "value", ["x'; CREATE TABLE from_startup(); --", "\\'; SELECT 1/0; --", "é' || '", "$$"]
+)
 def test_parameter_value_is_never_sql(target: Target, value: str) -> None:
     client = target.connect()
     client.startup(USER, DATABASE, application_name=value)
@@ -220,7 +246,9 @@ def test_parameter_value_is_never_sql(target: Target, value: str) -> None:
 
 
 @pytest.mark.parametrize("parameter", ["TimeZone", "DateStyle", "client_encoding"])
-def test_parameter_value_that_the_server_refuses_costs_only_its_client(target: Target, parameter: str) -> None:
+def test_parameter_value_that_the_server_refuses_costs_only_its_client(
+    target: Target, parameter: str
+) -> None:
     client = target.connect()
     client.startup(USER, DATABASE, **{parameter: "no\nsuch value"})
     client.send(query("SELECT 1"))
