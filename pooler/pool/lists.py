@@ -14,6 +14,12 @@ from mypy_extensions import i64
 class Member:
     """Something that is in one list at a time."""
 
+    __slots__ = (
+        "following",
+        "place",
+        "previous",
+    )
+
     place: "MemberList | None"
     previous: "Member | None"
     following: "Member | None"

@@ -26,6 +26,21 @@ WELCOME: Final = 2
 class Client(Member):
     """A client connection. `link` is the server that works for it now."""
 
+    __slots__ = (
+        "awaits",
+        "connect_ns",
+        "copying",
+        "id",
+        "link",
+        "notified",
+        "params",
+        "pool",
+        "query_ns",
+        "request_ns",
+        "wait_ns",
+        "xact_ns",
+    )
+
     id: i64
     pool: "Pool | None"
     link: "Server | None"
@@ -98,6 +113,21 @@ class Client(Member):
 
 class Server(Member):
     """A connection to PostgreSQL. `ready` says that its last word was "idle, outside of any transaction"."""
+
+    __slots__ = (
+        "cancels",
+        "close_needed",
+        "connect_ns",
+        "id",
+        "idle_in_transaction",
+        "link",
+        "params",
+        "pool",
+        "queue",
+        "ready",
+        "request_ns",
+        "setting_parameters",
+    )
 
     id: i64
     pool: "Pool"

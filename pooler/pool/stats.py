@@ -51,6 +51,21 @@ def total(readings: Iterable[Totals]) -> Totals:
 class PoolStats:
     """The counters of one pool, written on the data path. Times are nanoseconds here, µs in a reading."""
 
+    __slots__ = (
+        "bind_count",
+        "client_bytes",
+        "client_login_count",
+        "client_parse_count",
+        "query_count",
+        "query_ns",
+        "server_assignment_count",
+        "server_bytes",
+        "server_parse_count",
+        "wait_ns",
+        "xact_count",
+        "xact_ns",
+    )
+
     server_assignment_count: i64
     xact_count: i64
     query_count: i64

@@ -67,6 +67,28 @@ class ClientPhase(ABC):
 class ClientConnection(Client):
     """A client of the pooler, from the first byte to the last."""
 
+    __slots__ = (
+        "cancel_key",
+        "canceled",
+        "closed",
+        "context",
+        "counted",
+        "credentials",
+        "database",
+        "greeted",
+        "head",
+        "local",
+        "passing",
+        "pending",
+        "phase",
+        "reading_stopped",
+        "remaining",
+        "remote",
+        "stalled",
+        "transport",
+        "user_counted",
+    )
+
     context: "Context"
     transport: Any
     phase: ClientPhase | None

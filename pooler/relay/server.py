@@ -81,6 +81,22 @@ class ServerTask(ABC):
 class ServerConnection(Server):
     """A connection to a PostgreSQL server, in one pool for all of its life."""
 
+    __slots__ = (
+        "cancel_key",
+        "closed",
+        "context",
+        "head",
+        "inbox",
+        "local",
+        "passing",
+        "reading_stopped",
+        "remaining",
+        "remote",
+        "target",
+        "task",
+        "transport",
+    )
+
     context: "Context"
     transport: Any
     task: ServerTask | None

@@ -3,7 +3,7 @@ codes.
 """
 
 import asyncio
-import encodings.idna  # noqa: F401 - for host names: the user that we become may not be able to read it
+import codecs
 import gc
 import signal
 import sys
@@ -64,6 +64,9 @@ def _load(options: Options, log: Log) -> Snapshot:
 
 
 def _become_user(name: str | None) -> None:
+    """Changes the user, who may not be able to read Python's library: what is loaded late is loaded now."""
+    for codec in ("idna", "unicode_escape", "ascii", "latin-1", "utf-8"):
+        codecs.lookup(codec)
     if name:
         process.change_user(name)
     process.refuse_root()

@@ -40,6 +40,13 @@ class RequestQueue:
     next Sync (protocol chapter, "Extended Query"), so nothing that is sent meanwhile is owed an answer.
     """
 
+    __slots__ = (
+        "copying",
+        "head",
+        "rest",
+        "skipping",
+    )
+
     head: i64
     rest: deque[int]
     copying: bool
