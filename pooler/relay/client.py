@@ -367,8 +367,8 @@ class ClientConnection(Client):
             self.disconnect("bouncer config error")
 
     def notify_waiting(self) -> None:
-        """Tells the client once that it is queued (query_wait_notify)."""
-        if self.greeted:
+        """Tells the client once that it is queued (query_wait_notify); before its welcome it would not understand."""
+        if self.phase is None:
             self.send(messages.notice(QUEUED_NOTICE))
 
     # The end -----------------------------------------------------------------------------------------------
