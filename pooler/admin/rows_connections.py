@@ -14,7 +14,6 @@ from pooler.relay.server import ServerConnection
 
 _NO_REPLICATION = "none"
 _NO_TLS = ""
-_NO_PREPARED_STATEMENTS = 0
 
 Connection = ClientConnection | ServerConnection
 
@@ -160,7 +159,7 @@ class _View:
             _remote_pid(connection),
             _NO_TLS,
             self._parameters.value(connection.params, "application_name") or "",
-            _NO_PREPARED_STATEMENTS,
+            _prepared_statements(connection),
             connection.id,
         )
 
@@ -202,6 +201,12 @@ def _user(connection: Connection) -> str | None:
     if isinstance(connection, ClientConnection):
         return None if connection.credentials is None else connection.credentials.name
     return connection.pool.credentials.name
+
+
+def _prepared_statements(connection: Connection) -> int:
+    if isinstance(connection, ServerConnection):
+        return len(connection.prepared)
+    return 0 if connection.statements is None else len(connection.statements)
 
 
 def _pointer(connection: Connection) -> str:

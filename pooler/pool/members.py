@@ -11,6 +11,7 @@ from mypy_extensions import i64
 
 from pooler.pool.lists import Member, MemberList
 from pooler.wire.parameters import Values
+from pooler.wire.prepared import Statement
 from pooler.wire.requests import RequestQueue
 
 if TYPE_CHECKING:
@@ -81,6 +82,10 @@ class Client(Member):
     @abstractmethod
     def send(self, data: bytes) -> None:
         """Bytes to the client."""
+
+    @abstractmethod
+    def prepared_statements(self) -> dict[bytes, Statement]:
+        """Its named prepared statements."""
 
     @abstractmethod
     def mid_message(self) -> bool:

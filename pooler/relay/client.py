@@ -32,6 +32,7 @@ from pooler.wire.framing import (
     TERMINATE,
     body_length,
 )
+from pooler.wire.prepared import Statement, renamed_bind, statement_name
 
 if TYPE_CHECKING:
     from pooler.pool.catalog import Credentials, Database
@@ -71,6 +72,8 @@ class ClientConnection(Client):
         "cancel_key",
         "canceled",
         "closed",
+        "collected",
+        "collecting",
         "context",
         "counted",
         "credentials",
@@ -85,6 +88,7 @@ class ClientConnection(Client):
         "remaining",
         "remote",
         "stalled",
+        "statements",
         "transport",
         "user_counted",
     )
@@ -108,6 +112,9 @@ class ClientConnection(Client):
     remote: address.Address
     local: address.Address
     canceled: "ServerConnection | None"
+    statements: dict[bytes, Statement] | None
+    collected: bytearray | None
+    collecting: i64
 
     def __init__(self, context: "Context") -> None:
         registry = context.registry
@@ -131,6 +138,9 @@ class ClientConnection(Client):
         self.remote = address.UNKNOWN
         self.local = address.UNKNOWN
         self.canceled = None
+        self.statements = None
+        self.collected = None
+        self.collecting = 0
         registry.client_count += 1
         self.move_last(registry.login_clients)
 
@@ -178,13 +188,21 @@ class ClientConnection(Client):
     def _relay(self, data: bytes) -> None:
         pool = self.pool
         assert pool is not None
-        if self.head:
+        if self.collected is not None:
+            self.collected += data
+            if len(self.collected) < self.collecting:
+                return
+            data = bytes(self.collected)
+            self.collected = None
+            self.collecting = 0
+        elif self.head:
             data = self.head + data
             self.head = b""
         size: i64 = len(data)
         start: i64 = 0
         position: i64 = 0
         server = self.link
+        renames = self.context.max_prepared > 0 and pool.mode != 0
         if self.remaining > 0:
             if self.remaining >= size:
                 self.remaining -= size
@@ -232,6 +250,16 @@ class ClientConnection(Client):
                 self._pass(server, data, start, position, size)
                 self.disconnect("unknown pkt")
                 return
+            named: bytes | None = None
+            if renames and (kind == PARSE or kind == BIND or kind == DESCRIBE or kind == CLOSE):
+                named = statement_name(int(kind), data[position : min(end, size)])
+                if end > size and (named is None or (named and kind != BIND)):
+                    self.collecting = end - position
+                    break
+                if kind == CLOSE and named and server is None:
+                    self._forget_statement(named)
+                    self.send(messages.CLOSE_COMPLETE_MESSAGE)
+                    passing = False
             if passing:
                 if self.query_ns == 0:
                     self._query_starts()
@@ -248,7 +276,11 @@ class ClientConnection(Client):
                     start = position
                 server.ready = False
                 server.idle_in_transaction = False
-                if owed:
+                if named:
+                    self._pass(server, data, start, position, size)
+                    start = min(end, size)
+                    self._named(cast(ServerConnection, server), kind, data[position:start], named)
+                elif owed:
                     server.queue.push(kind)
             if not passing:
                 self._pass(server, data, start, position, size)
@@ -260,8 +292,47 @@ class ClientConnection(Client):
                 break
             position = end
         self._pass(server, data, start, position, size)
-        if position < size:
+        if position >= size:
+            return
+        if self.collecting > 0 and self.collected is None:
+            self.collected = bytearray(data[position:])
+        else:
             self.head = data[position:]
+
+    def _named(self, server: ServerConnection, kind: i64, message: bytes, name: bytes) -> None:
+        """A Parse, Bind, Describe or Close of a named statement, which servers know by another name."""
+        pool = self.pool
+        assert pool is not None
+        pool.stats.client_bytes += len(message)
+        if server.queue.skipping:
+            return
+        if self.statements is None:
+            self.statements = {}
+        known = self.statements.get(name)
+        if kind == PARSE:
+            pool.stats.client_parse_count += 1
+            if known is None:
+                self.statements[name] = server.parse_named(message[HEADER + len(name) + 1 :], name)
+            else:
+                server.refuse_parse(name)
+        elif kind == CLOSE:
+            server.close_named(self.statements.pop(name, None), name)
+        elif known is None:
+            # Nobody knows this name on a server either, so PostgreSQL itself says that it does not exist.
+            server.queue.push(kind)
+            server.send(message)
+        else:
+            server.use_statement(known)
+            server.queue.push(kind)
+            if kind == BIND:
+                pool.stats.bind_count += 1
+                server.send(renamed_bind(message, body_length(message, 0), known.name))
+            else:
+                server.send(known.describe())
+
+    def _forget_statement(self, name: bytes) -> None:
+        if self.statements is not None:
+            self.statements.pop(name, None)
 
     def _pass(self, server: Server | None, data: bytes, start: i64, end: i64, size: i64) -> None:
         """Sends `data[start:end]` on to the server, without a copy where it is all of it."""
@@ -298,6 +369,12 @@ class ClientConnection(Client):
             and self.pool.mode != 0
         ):
             server.release_if_free()
+
+    def prepared_statements(self) -> dict[bytes, Statement]:
+        """Its named prepared statements."""
+        if self.statements is None:
+            self.statements = {}
+        return self.statements
 
     def mid_message(self) -> bool:
         """The server has been sent the first part of a message."""
@@ -367,7 +444,7 @@ class ClientConnection(Client):
             self.disconnect("bouncer config error")
 
     def notify_waiting(self) -> None:
-        """Tells the client once that it is queued (query_wait_notify); before its welcome it would not understand."""
+        """Tells the client once that it is queued (query_wait_notify), unless it is still logging in."""
         if self.phase is None:
             self.send(messages.notice(QUEUED_NOTICE))
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from pooler.pool.registry import Registry
+from pooler.wire.prepared import StatementCatalog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
@@ -24,11 +25,13 @@ class Context:
         self.reset: Callable[[ServerConnection], None]
         self.check: Callable[[ServerConnection], None]
         self.apply: Callable[[ServerConnection, ClientConnection], bool]
+        self.statements = StatementCatalog()
         self.configure()
 
     def configure(self) -> None:
         """Settings have changed."""
         settings = self.registry.settings
         self.max_packet: int = settings.max_packet_size
+        self.max_prepared: int = settings.max_prepared_statements
         self.disable_pqexec: bool = bool(settings.disable_pqexec)
         self.high_water: int = max(64 * 1024, settings.pkt_buf * (settings.sbuf_loopcnt or 16))

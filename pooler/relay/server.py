@@ -41,11 +41,15 @@ from pooler.wire.framing import (
     body_length,
     skip_rows,
 )
-from pooler.wire.requests import FORWARD
+from pooler.wire.prepared import Change, Statement, bind_missing
+from pooler.wire.requests import ACTION, FAKE, FORWARD, REPLACE, SWALLOW
 
 if TYPE_CHECKING:
     from pooler.pool.pool import Pool
     from pooler.relay.context import Context
+
+DISCARD_LENGTH: Final = 4 + len(b"DISCARD ALL\x00")
+DEALLOCATE_LENGTH: Final = 4 + len(b"DEALLOCATE ALL\x00")
 
 SESSION: Final = 0
 STATEMENT: Final = 2
@@ -89,6 +93,7 @@ class ServerConnection(Server):
         "inbox",
         "local",
         "passing",
+        "prepared",
         "reading_stopped",
         "remaining",
         "remote",
@@ -110,6 +115,8 @@ class ServerConnection(Server):
     local: address.Address
     remote: address.Address
     reading_stopped: bool
+    prepared: dict[Statement, None]
+    """Statements that are prepared here, or will be when the server gets to it; least recently used first."""
 
     def __init__(self, context: "Context", pool: "Pool", target: address.Target) -> None:
         super().__init__(context.registry.next_id(), pool, context.registry.parameters.empty)
@@ -126,6 +133,7 @@ class ServerConnection(Server):
         self.local = address.UNKNOWN
         self.remote = target.address
         self.reading_stopped = False
+        self.prepared = {}
 
     # asyncio -----------------------------------------------------------------------------------------------
 
@@ -187,12 +195,18 @@ class ServerConnection(Server):
                 self.remaining -= size
                 if self.passing:
                     client.send(data)
+                if self.remaining == 0 and queue.head & ACTION == FAKE:
+                    self._send_fakes(client)
                 self._after_chunk()
                 return
             position = self.remaining
             self.remaining = 0
             if not self.passing:
                 start = position
+            if queue.head & ACTION == FAKE:
+                self._pass(client, data, start, position, size)
+                start = position
+                self._send_fakes(client)
         while True:
             position = skip_rows(data, position, size)
             if size - position < HEADER:
@@ -205,6 +219,7 @@ class ServerConnection(Server):
                 return
             end = position + 1 + length
             action: i64 = FORWARD
+            refusal = b""
             if kind == READY_FOR_QUERY:
                 if end > size:
                     break
@@ -214,6 +229,10 @@ class ServerConnection(Server):
                     return
                 action = queue.ready()
             elif kind == COMMAND_COMPLETE:
+                if length == DISCARD_LENGTH or length == DEALLOCATE_LENGTH:
+                    if end > size:
+                        break
+                    self._forget_statements(data[position + HEADER : end])
                 action = queue.completed()
             elif kind == PARAMETER_STATUS:
                 if length > PARAMETER_LIMIT:
@@ -223,7 +242,12 @@ class ServerConnection(Server):
                     break
                 self._note_parameter(data[position + HEADER : end])
             elif kind == ERROR:
+                if queue.head & ACTION == REPLACE:
+                    action = REPLACE
                 queue.failed()
+                if queue.undone:
+                    refusal = queue.undone[0].refusal
+                    self._undo_changes()
             elif kind == PARSE_COMPLETE:
                 action = queue.answered(PARSE)
             elif kind == BIND_COMPLETE:
@@ -239,12 +263,18 @@ class ServerConnection(Server):
             if action != FORWARD:
                 self._pass(client, data, start, position, size)
                 start = end
+                if action == REPLACE:
+                    client.send(refusal)
             if end > size:
                 self.remaining = end - size
                 self.passing = action == FORWARD
                 position = size
                 break
             position = end
+            if queue.head & ACTION == FAKE:
+                self._pass(client, data, start, position, size)
+                start = position
+                self._send_fakes(client)
         self._pass(client, data, start, position, size)
         if position < size:
             self.head = data[position:]
@@ -306,6 +336,97 @@ class ServerConnection(Server):
         """Bytes to the server."""
         self.transport.write(data)
 
+    # Prepared statements -----------------------------------------------------------------------------------
+
+    def parse_named(self, text: bytes, name: bytes) -> Statement:
+        """The client prepares a statement: here too, unless it is there already."""
+        statement = self.context.statements.share(text)
+        if statement in self.prepared:
+            self._use(statement)
+            self._owe(PARSE, Change(PARSE, statement, name))
+            return statement
+        self._make_room()
+        self.queue.push_change(PARSE, Change(PARSE, statement, name, True))
+        self._parse(statement)
+        return statement
+
+    def use_statement(self, statement: Statement) -> None:
+        """The client is about to bind or describe this statement: prepares it here if it is not."""
+        if statement in self.prepared:
+            self._use(statement)
+            return
+        self._make_room()
+        self.queue.push_change(PARSE | SWALLOW, Change(PARSE, statement, None, True))
+        self._parse(statement)
+
+    def close_named(self, statement: Statement | None, name: bytes) -> None:
+        """The client forgets a statement. It stays prepared here, for others."""
+        if statement is None:
+            self._owe(CLOSE, None)
+        else:
+            self._owe(CLOSE, Change(CLOSE, statement, name))
+
+    def refuse_parse(self, name: bytes) -> None:
+        """The client has a statement of that name already: an error where PostgreSQL would raise it."""
+        text = f'prepared statement "{messages.decode(name)}" already exists'
+        change = Change(PARSE, None, None, refusal=messages.error("ERROR", "42P05", text))
+        if self.queue.push_change(PARSE | REPLACE, change):
+            self.send(bind_missing())
+
+    def _parse(self, statement: Statement) -> None:
+        self.prepared[statement] = None
+        self.pool.stats.server_parse_count += 1
+        self.send(statement.parse())
+
+    def _use(self, statement: Statement) -> None:
+        del self.prepared[statement]
+        self.prepared[statement] = None
+
+    def _make_room(self) -> None:
+        """Closes the statements that were not used for longest, down to `max_prepared_statements`."""
+        while len(self.prepared) >= self.context.max_prepared:
+            oldest = next(iter(self.prepared))
+            del self.prepared[oldest]
+            self.queue.push_change(CLOSE | SWALLOW, Change(CLOSE, oldest, None))
+            self.send(oldest.close())
+
+    def _owe(self, kind: i64, change: Change | None) -> None:
+        """An answer of the pooler's own: at once if nothing else is due before it, else in its turn."""
+        client = self.link
+        if client is None:
+            return
+        if len(self.queue) == 0 and self.remaining == 0:
+            client.send(_fake(kind))
+        elif change is None:
+            self.queue.push(kind | FAKE)
+        else:
+            self.queue.push_change(kind | FAKE, change)
+
+    def _send_fakes(self, client: Client) -> None:
+        while True:
+            kind = self.queue.next_fake()
+            if kind == 0:
+                return
+            client.send(_fake(kind))
+
+    def _undo_changes(self) -> None:
+        """The server threw away requests that were to change what is prepared."""
+        client = self.link
+        statements = client.prepared_statements() if client is not None else {}
+        for change in reversed(self.queue.undone):
+            change.undo(statements, self.prepared)
+        self.queue.undone.clear()
+
+    def _forget_statements(self, tag: bytes) -> None:
+        """DISCARD ALL and DEALLOCATE ALL take all prepared statements with them."""
+        if tag == b"DISCARD ALL\x00" or tag == b"DEALLOCATE ALL\x00":
+            client = self.link
+            statements = client.prepared_statements() if client is not None else {}
+            statements.clear()
+            self.prepared.clear()
+            for change in self.queue.changes:
+                change.redo(statements, self.prepared)
+
     # What no client asked for ------------------------------------------------------------------------------
 
     def _note_parameter(self, body: bytes) -> None:
@@ -361,6 +482,8 @@ class ServerConnection(Server):
             for kind, body in messages.split(self.inbox, OWN_MESSAGE_LIMIT):
                 if kind == PARAMETER_STATUS:
                     self._note_parameter(body)
+                elif kind == COMMAND_COMPLETE:
+                    self._forget_statements(body)
                 done = task is not None and task.message(kind, body)
                 if self.closed:
                     return
@@ -437,3 +560,7 @@ class ServerConnection(Server):
         return address.prefix(
             "S", int(self.id), self.pool.database.name, self.pool.credentials.name, self.remote
         )
+
+
+def _fake(kind: i64) -> bytes:
+    return messages.PARSE_COMPLETE_MESSAGE if kind == PARSE else messages.CLOSE_COMPLETE_MESSAGE

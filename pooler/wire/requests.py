@@ -11,6 +11,8 @@ An entry is the type byte of the request plus what becomes of its reply:
   one); the client must not see the reply,
 - FAKE: nothing was sent to the server; the pooler owes the client a reply of its own, which has to wait its
   turn.
+- REPLACE: the request was sent to fail in place of one that the pooler refuses; the client gets the pooler's
+  error.
 
 CopyDone and CopyFail are marks without a reply: they say where in the queue a COPY FROM STDIN ended, because
 the server ignores a Sync that it reads while it copies (protocol chapter, "COPY Operations").
@@ -22,10 +24,15 @@ from typing import Final
 from mypy_extensions import i64
 
 from pooler.wire.framing import COPY_DONE, COPY_FAIL, EXECUTE, FUNCTION_CALL, QUERY, SYNC
+from pooler.wire.prepared import Change
 
 FORWARD: Final = 0x000
 SWALLOW: Final = 0x100
 FAKE: Final = 0x200
+REPLACE: Final = 0x300
+
+TRACKED: Final = 0x400
+"""The request changes which statements are prepared; `RequestQueue.changes` has how."""
 
 KIND: Final = 0xFF
 """Mask of the request's type in an entry."""
@@ -41,22 +48,29 @@ class RequestQueue:
     """
 
     __slots__ = (
+        "changes",
         "copying",
         "head",
         "rest",
         "skipping",
+        "undone",
     )
 
     head: i64
     rest: deque[int]
     copying: bool
     skipping: bool
+    changes: deque[Change]
+    undone: list[Change]
+    """Changes of requests that the server threw away, oldest first; whoever reports an error takes them."""
 
     def __init__(self) -> None:
         self.head = 0
         self.rest = deque()
         self.copying = False
         self.skipping = False
+        self.changes = deque()
+        self.undone = []
 
     def __len__(self) -> int:
         return 0 if self.head == 0 else 1 + len(self.rest)
@@ -79,6 +93,17 @@ class RequestQueue:
         else:
             self.rest.append(entry)
         return True
+
+    def push_change(self, entry: i64, change: Change) -> bool:
+        """Like push, for a request that changes which statements are prepared."""
+        if not self.push(entry | TRACKED):
+            return False
+        self.changes.append(change)
+        return True
+
+    def oldest_action(self) -> i64:
+        """What becomes of the reply that comes next."""
+        return self.head & ACTION
 
     def answered(self, kind: i64) -> i64:
         """A reply that ends a request of this kind arrived: the action of that request, or FORWARD if it was
@@ -120,7 +145,7 @@ class RequestQueue:
             return dropped
         while self.head != 0 and self.head & KIND != SYNC:
             dropped.append(int(self.head))
-            self._drop_head()
+            self._drop_head(undo=True)
         self.skipping = self.head == 0
         return dropped
 
@@ -148,6 +173,8 @@ class RequestQueue:
     def clear(self) -> None:
         """The server connection is gone, or was proved clean."""
         self.head = 0
+        self.changes.clear()
+        self.undone.clear()
         self.rest.clear()
         self.copying = False
         self.skipping = False
@@ -156,7 +183,11 @@ class RequestQueue:
         kind = self.head & KIND
         return kind == QUERY or kind == FUNCTION_CALL or kind == SYNC
 
-    def _drop_head(self) -> None:
+    def _drop_head(self, undo: bool = False) -> None:
+        if self.head & TRACKED:
+            change = self.changes.popleft()
+            if undo:
+                self.undone.append(change)
         while self.rest:
             entry: i64 = self.rest.popleft()
             kind = entry & KIND
@@ -174,4 +205,6 @@ class RequestQueue:
             kind = entry & KIND
             if kind == COPY_DONE or kind == COPY_FAIL:
                 return
+            if entry & TRACKED:
+                self.undone.append(self.changes.popleft())
             dropped.append(entry)
