@@ -62,7 +62,6 @@ class Database:
     auto: bool = False
     paused: bool = False
     disabled: bool = False
-    wait_close: bool = False
     connections: int = 0
     client_connections: int = 0
     idle_since_ns: int = 0

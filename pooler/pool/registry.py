@@ -160,7 +160,11 @@ class Registry:
         found = self.find_database(name)
         if found is not None or self.snapshot.autodb is None:
             return found
-        database = Database(name, self.snapshot.autodb.for_name(name), auto=True)
+        try:
+            config = self.snapshot.autodb.for_name(name)
+        except ValueError:
+            return None
+        database = Database(name, config, auto=True)
         self._force_user(database)
         self.databases[name] = database
         self.log.info(f"registered new auto-database: {name}", asked_by)
@@ -319,6 +323,10 @@ class Registry:
         for clients in pool.client_lists():
             for client in clients:
                 cast(Client, client).disconnect(reason)
+        for member in self.login_clients:
+            login = cast(Client, member)
+            if login.pool is pool:
+                login.disconnect(reason)
         for servers in pool.server_lists():
             for server in servers:
                 cast(Server, server).disconnect(reason)

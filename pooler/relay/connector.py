@@ -89,7 +89,7 @@ class ServerConnector(Connector):
         self, server: ServerConnection, sock: socket.socket, request: ClientConnection | None
     ) -> None:
         unix = server.target.family == socket.AF_UNIX
-        server.local = address.of_socket_name(sock.getsockname(), server.pool.database.config.port)
+        server.local = address.of_socket_name(sock.getsockname(), self._context.registry.settings.listen_port)
         open_connection = self._loop.create_unix_connection if unix else self._loop.create_connection
         transport, _ = await open_connection(lambda: cast(asyncio.BaseProtocol, server), sock=sock)
         transport.set_write_buffer_limits(high=self._context.high_water)

@@ -21,7 +21,7 @@ class Context:
         self.mock_seed = mock_seed
         self.scram_cache: MutableMapping[tuple[str, str, int], ScramSecret] = {}
         self.console: Callable[[ClientConnection, bool], ClientPhase]
-        self.console_welcome: Callable[[bytes], bytes]
+        self.console_welcome: Callable[[bytes, list[tuple[str, str]]], bytes]
         self.reset: Callable[[ServerConnection], None]
         self.check: Callable[[ServerConnection], None]
         self.apply: Callable[[ServerConnection, ClientConnection], bool]

@@ -527,7 +527,7 @@ class ClientLogin(ClientPhase):
         pool.last_active_ns = client.request_ns
         client.cancel_key = self._new_cancel_key()
         if pool.database.admin:
-            client.send(self.context.console_welcome(client.cancel_key))
+            client.send(self.context.console_welcome(client.cancel_key, self._own_parameters()))
         else:
             parameters = self.registry.parameters
             client.params = parameters.filled(client.params, pool.defaults)
@@ -542,14 +542,16 @@ class ClientLogin(ClientPhase):
     def _welcome_messages(self, start: bytes) -> bytes:
         client = self.client
         parts = [start]
-        for name, value in zip(self.registry.parameters.names, client.params, strict=True):
-            if value is not None:
-                parts.append(messages.parameter_status(name, value))
+        parts += (messages.parameter_status(name, value) for name, value in self._own_parameters())
         parts.append(messages.backend_key_data(client.cancel_key))
         if self.registry.settings.login_notify_message:
             parts.append(messages.notice(self.registry.settings.login_notify_message))
         parts.append(messages.READY_IDLE)
         return b"".join(parts)
+
+    def _own_parameters(self) -> list[tuple[str, str]]:
+        names = self.registry.parameters.names
+        return [(n, value) for n, value in zip(names, self.client.params, strict=True) if value is not None]
 
     def _new_cancel_key(self) -> bytes:
         """Eight random bytes; the first four are taken for a process id by clients, so the sign bit stays

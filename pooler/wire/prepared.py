@@ -1,7 +1,7 @@
 """Named prepared statements that many clients share over many servers (`max_prepared_statements`).
 
-A client's statement lives in the pooler: the client's name leads to a `Statement`, which all clients that
-sent the same Parse share. On a server a statement has a name of ours, and is prepared there when a client that
+A client's statement lives in the pooler: the client's name leads to a `Statement`, shared by all clients
+that sent the same Parse. On a server a statement has a name of ours, and is prepared there when a client that
 runs on it first needs it.
 """
 
@@ -125,7 +125,7 @@ def statement_name(kind: int, message: bytes) -> bytes | None:
 
 
 def renamed_bind(message: bytes, length: int, name: bytes) -> bytes:
-    """A Bind with another statement name; `message` may be cut behind the name, `length` is its length field."""
+    """A Bind with another statement name; it may be cut behind the name, `length` is its length field."""
     portal_end = message.find(b"\x00", 5) + 1
     name_end = message.find(b"\x00", portal_end)
     size = length + len(name) - (name_end - portal_end)

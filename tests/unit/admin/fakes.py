@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pooler.admin.session import AdminSession
+from pooler.config.entries import AutoDatabase, parse_database
 from pooler.config.snapshot import Snapshot
 from pooler.pool.lists import MemberList
 from pooler.pool.pool import Pool
@@ -57,7 +58,7 @@ class FakeSocket:
 
 
 class FakeTransport:
-    """`sent` is what was written; `unsent` is how much of it the other side has not taken, as the test says."""
+    """`sent` is what was written, `unsent` how much of it was not taken yet, as the test says."""
 
     def __init__(self, number: int = 9) -> None:
         self.sent = bytearray()
@@ -114,7 +115,10 @@ class FakePooler:
         self.soon: list[Callable[[], None]] = []
         self.log = FakeLog()
         self.registry = Registry(
-            snapshot or Snapshot(), TrackedParameters(()), self.log, lambda callback: self.soon.append(callback)
+            snapshot or Snapshot(),
+            TrackedParameters(()),
+            self.log,
+            lambda callback: self.soon.append(callback),
         )
         self.registry.connector = NoConnector()
         self.context = Context(self.registry, b"")
@@ -162,6 +166,14 @@ class FakePooler:
         self.registry.shutdown = mode
 
     # For tests
+
+    def pause(self) -> Pause:
+        """What state it is in now."""
+        return self.registry.pause
+
+    def is_paused(self, database: str) -> bool:
+        """Whether PAUSE or KILL of this database is in force."""
+        return self.registry.databases[database].paused
 
     def run(self) -> None:
         """What the event loop would do next, until there is nothing left."""
@@ -296,8 +308,6 @@ def _columns(body: bytes) -> list[tuple[str, int]]:
 
 def databases(**connstrs: str) -> Snapshot:
     """A configuration with these databases; `_` is the `*` entry."""
-    from pooler.config.entries import AutoDatabase, parse_database
-
     everything = connstrs.pop("_", None)
     return Snapshot(
         databases={name: parse_database(name, connstr) for name, connstr in connstrs.items()},
