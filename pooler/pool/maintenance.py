@@ -25,6 +25,8 @@ def maintain(registry: Registry) -> None:
     _retire_autodatabases(registry)
     _retire_pools(registry)
     _close_slow_logins(registry)
+    for client in list(registry.unread_clients):
+        client.check_peer()
     registry.check_waits()
 
 

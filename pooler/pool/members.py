@@ -29,8 +29,8 @@ class Client(Member):
 
     __slots__ = (
         "awaits",
+        "congested",
         "connect_ns",
-        "copying",
         "id",
         "link",
         "notified",
@@ -53,7 +53,8 @@ class Client(Member):
     xact_ns: i64
     awaits: i64
     notified: bool
-    copying: bool
+    congested: bool
+    """It reads slower than servers send: a server that works for it is not read from."""
 
     def __init__(self, id: i64, params: Values) -> None:
         super().__init__()
@@ -69,7 +70,7 @@ class Client(Member):
         self.xact_ns = 0
         self.awaits = NOTHING
         self.notified = False
-        self.copying = False
+        self.congested = False
 
     @abstractmethod
     def proceed(self) -> None:
@@ -94,6 +95,10 @@ class Client(Member):
     @abstractmethod
     def hold_reading(self) -> None:
         """Reads no more for now."""
+
+    @abstractmethod
+    def check_peer(self) -> None:
+        """Closes the connection if the peer has reset it; needed while it is not read."""
 
     @abstractmethod
     def release_reading(self) -> None:
@@ -183,6 +188,10 @@ class Server(Member):
     @abstractmethod
     def check(self) -> None:
         """Sends `server_check_query`; the server is released again when it is done."""
+
+    @abstractmethod
+    def hold_reading(self) -> None:
+        """Reads no more until its client has taken what is there."""
 
     @abstractmethod
     def resume_reading(self) -> None:

@@ -164,6 +164,8 @@ class Pool:
         server.link = client
         self.stats.server_assignment_count += 1
         server.move_last(self.active_servers)
+        if client.congested:
+            server.hold_reading()
 
     def _refuses(self, client: Client) -> bool:
         """Fails fast while logins to the server fail and no connection is left, rather than letting clients

@@ -87,6 +87,7 @@ class Registry:
         self.pools: dict[tuple[str, str], Pool] = {}
         self.login_clients = MemberList("login")
         self.client_count = 0
+        self.unread_clients: dict[Client, None] = {}
         self.pause = Pause.NONE
         self.shutdown = Shutdown.NONE
         self.cancel_keys: dict[bytes, Client] = {}

@@ -4,6 +4,7 @@ Logged in, it looks at the headers of what the client sends, gets a server for i
 logs in, and for the whole life of a connection to the admin database, a `ClientPhase` gets the bytes instead.
 """
 
+import select
 from abc import ABC, abstractmethod
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -161,12 +162,14 @@ class ClientConnection(Client):
 
     def pause_writing(self) -> None:
         """The client reads slower than the server sends."""
+        self.congested = True
         server = self.link
         if server is not None:
             cast(ServerConnection, server).hold_reading()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
+        self.congested = False
         server = self.link
         if server is not None:
             server.resume_reading()
@@ -418,13 +421,24 @@ class ClientConnection(Client):
         """Reads no more for now."""
         if not self.reading_stopped and self.transport is not None:
             self.reading_stopped = True
+            self.context.registry.unread_clients[self] = None
             self.transport.pause_reading()
 
     def release_reading(self) -> None:
         """Reads again."""
         if self.reading_stopped and self.transport is not None:
             self.reading_stopped = False
+            self.context.registry.unread_clients.pop(self, None)
             self.transport.resume_reading()
+
+    def check_peer(self) -> None:
+        """While nothing is read, nobody is told that the connection was reset."""
+        if self.transport is None:
+            return
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), 0)
+        if poll.poll(0):
+            self._vanished()
 
     # In a pool ---------------------------------------------------------------------------------------------
 
@@ -473,6 +487,7 @@ class ClientConnection(Client):
             registry.log.warning(f"pooler error: {reason}", self.describe())
         transport = self.transport
         self.transport = None
+        registry.unread_clients.pop(self, None)
         self._let_go()
         if self.phase is not None:
             self.phase.closed()
@@ -485,6 +500,7 @@ class ClientConnection(Client):
         if notify and reason:
             transport.write(messages.error("FATAL", sqlstate, reason))
         transport.close()
+        self.context.linger(transport)
 
     def _let_go(self) -> None:
         """Out of every list and count; the server goes back if it is provably clean, and is closed if it is
@@ -516,11 +532,14 @@ class ClientConnection(Client):
             # is used again.
             return
         server.resume_reading()
-        if not server.ready:
+        if self.mid_message():
+            # A Terminate would become part of the half message, and might complete a query that nobody meant.
+            server.disconnect("client disconnect before everything was sent to the server", terminate=False)
+        elif not server.ready:
             server.disconnect("client disconnect while server was not ready")
         elif len(server.queue) > 0:
             server.disconnect("client disconnected with query in progress")
-        elif server.unsent() > 0 or self.mid_message():
+        elif server.unsent() > 0:
             server.disconnect("client disconnect before everything was sent to the server")
         else:
             server.pool.release(server)

@@ -1,6 +1,6 @@
 """What every connection needs to know of the process that it is in."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from pooler.pool.registry import Registry
 from pooler.wire.prepared import StatementCatalog
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from pooler.relay.client import ClientConnection, ClientPhase
     from pooler.relay.server import ServerConnection
 
+LINGER: Final = 3.0
+"""Seconds."""
+
 
 class Context:
     """Shared by all connections of one pooler: the registry, and how cold conversations are started."""
@@ -22,6 +25,7 @@ class Context:
         self.scram_cache: MutableMapping[tuple[str, str, int], ScramSecret] = {}
         self.console: Callable[[ClientConnection, bool], ClientPhase]
         self.console_welcome: Callable[[bytes, list[tuple[str, str]]], bytes]
+        self.call_later: Callable[[float, Callable[[], None]], object]
         self.reset: Callable[[ServerConnection], None]
         self.check: Callable[[ServerConnection], None]
         self.apply: Callable[[ServerConnection, ClientConnection], bool]
@@ -35,3 +39,8 @@ class Context:
         self.max_prepared: int = settings.max_prepared_statements
         self.disable_pqexec: bool = bool(settings.disable_pqexec)
         self.high_water: int = max(64 * 1024, settings.pkt_buf * (settings.sbuf_loopcnt or 16))
+
+    def linger(self, transport: Any) -> None:
+        """After a connection was closed, its peer has so long to take what is left for it."""
+        if transport.get_write_buffer_size() > 0:
+            self.call_later(LINGER, transport.abort)

@@ -143,6 +143,9 @@ class ClientLogin(ClientPhase):
             self.client.send(b"N")
 
     def _next_message(self) -> bool:
+        if self.buffer[:1] == b"\x00":
+            self.client.disconnect("client re-sent startup pkt")
+            return False
         for kind, body in messages.split(self.buffer, PASSWORD_MESSAGE_LIMIT):
             self._message(kind, body)
             return True
@@ -152,8 +155,6 @@ class ClientLogin(ClientPhase):
         client = self.client
         if kind == TERMINATE:
             client.disconnect("client close request", notify=False)
-        elif kind == 0:
-            client.disconnect("client re-sent startup pkt")
         elif kind != PASSWORD or self.exchange is None:
             client.disconnect("bad packet")
         else:

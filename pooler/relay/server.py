@@ -528,6 +528,9 @@ class ServerConnection(Server):
         self.queue.clear()
         transport = self.transport
         self.transport = None
+        client = self.link
+        if client is not None and client.mid_message():
+            terminate = False
         self.pool.server_closes(self, reason)
         if task is not None:
             task.lost(reason)
@@ -536,6 +539,7 @@ class ServerConnection(Server):
         if terminate:
             transport.write(messages.TERMINATE_MESSAGE)
             transport.close()
+            self.context.linger(transport)
         else:
             transport.abort()
 

@@ -55,6 +55,7 @@ class Pooler:
         )
         self.registry.connector = ServerConnector(self.context, loop, _Addresses(self._resolver), tune_socket)
         self.context.console = self._console
+        self.context.call_later = loop.call_later
         self.context.console_welcome = lambda key, own: console_welcome(key, self.registry.settings, own)
         install(self.context)
         self._userlist: UserlistFile | None = None
