@@ -9,7 +9,7 @@ PYTEST_FLAGS := -n auto --dist loadgroup
 # Extra arguments, e.g. `make test ARGS='-k copy'` or `make bench ARGS=--quick`.
 ARGS ?=
 
-.PHONY: demo test lint bench compiled clean
+.PHONY: demo test lint bench screenshots compiled clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/pooldeck demo $(ARGS)
@@ -27,6 +27,10 @@ lint: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(VENV)/bin/python -m tests.bench --python $(VENV)/bin/python \
 		$(if $(wildcard $(COMPILED)/bin/pooldeck),--python $(COMPILED)/bin/python) $(ARGS)
+
+# The pictures of README.md, from a run of the demo.
+screenshots: $(VENV)/.installed
+	$(VENV)/bin/python -m tests.screenshots.make
 
 # Not editable, and without the checkout on sys.path: what the tests import is what was compiled, and one of them
 # (tests/unit/test_build.py) makes sure of it.

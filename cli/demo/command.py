@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from rich.columns import Columns
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -26,12 +27,13 @@ _SAMPLE_SECONDS = 0.25
 Answer = tuple[list[str], list[Row]]
 
 
-def run_demo(seconds: float, clients: int, pool_size: int) -> int:
+def run_demo(seconds: float, clients: int, pool_size: int, console: Console | None = None) -> int:
     """Run PostgreSQL, the pooler and the load, show what the pooler says of it; the exit code.
 
     It is 0 only if at least one query was sent and every query returned the token that its own client sent.
+    `console` gets the output in place of the terminal.
     """
-    console = Console()
+    console = console or Console()
     try:
         with TemporaryPostgres() as postgres:
             console.print(f"PostgreSQL on port {postgres.port}: {postgres.sql('SHOW server_version')[0][0]}")
@@ -81,10 +83,12 @@ async def _watch_load(console: Console, target: Target, report: LoadReport, seco
     pools = await _show_progress(console, target, report, seconds, load)
     await load
     stats = await asyncio.to_thread(_ask, target, "SHOW STATS")
-    console.print(
+    # Side by side where there is room.
+    tables = (
         _transposed("SHOW POOLS, when most clients waited", pools),
         _transposed("SHOW STATS, afterwards", stats),
     )
+    console.print(Columns(tables))
     _print_verdict(console, report)
     return 0 if report.clean else 1
 

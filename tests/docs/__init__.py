@@ -1,0 +1,1 @@
+"""What keeps docs/ true: the parts that are generated."""

@@ -1,0 +1,1 @@
+"""Pictures of the programs as they are, for README.md."""
