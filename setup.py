@@ -10,6 +10,7 @@ HOT_MODULES = (
     "pooler/wire/framing.py",
     "pooler/wire/requests.py",
     "pooler/wire/parameters.py",
+    "pooler/wire/prepared.py",
     "pooler/pool/lists.py",
     "pooler/pool/members.py",
     "pooler/pool/stats.py",

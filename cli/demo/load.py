@@ -185,7 +185,6 @@ async def _connect(target: Target) -> asyncpg.Connection[Any]:
         database=target.database,
         timeout=_PATIENCE_SECONDS,
         command_timeout=_PATIENCE_SECONDS,
-        statement_cache_size=0,
     )
 
 

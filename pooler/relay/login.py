@@ -9,7 +9,7 @@ import secrets
 from typing import Final
 
 from pooler.auth.client_login import LoginError, PasswordExchange, begin
-from pooler.config.settings import AuthType, word_list
+from pooler.config.settings import AuthType, list_contains
 from pooler.config.snapshot import DatabaseConfig
 from pooler.pool.catalog import Credentials, Database
 from pooler.pool.members import WELCOME
@@ -202,17 +202,19 @@ class ClientLogin(ClientPhase):
         self._find_pool(database, user)
 
     def _parameter(self, name: str, value: str) -> bool:
-        if self._track(name, value) or name in word_list(self.registry.settings.ignore_startup_parameters):
+        if self._track(name, value) or list_contains(self.registry.settings.ignore_startup_parameters, name):
             return True
         self.registry.log.warning(f"unsupported startup parameter: {name}={value}", self.client.describe())
         self.client.disconnect(f"unsupported startup parameter: {name}")
         return False
 
     def _options(self, text: str) -> bool:
-        ignored = word_list(self.registry.settings.ignore_startup_parameters)
+        ignored = self.registry.settings.ignore_startup_parameters
         try:
             for name, value in parse_options(text):
-                if not self._track(name, value) and name not in ignored and "options" not in ignored:
+                if not self._track(name, value) and not (
+                    list_contains(ignored, name) or list_contains(ignored, "options")
+                ):
                     self.registry.log.warning(
                         f"unsupported startup parameter in options: {name}={value}", self.client.describe()
                     )
@@ -278,11 +280,11 @@ class ClientLogin(ClientPhase):
             return True
         if settings.auth_type is not AuthType.ANY:
             return False
-        if self.user_name in word_list(settings.admin_users):
+        if list_contains(settings.admin_users, self.user_name):
             client.credentials = forced
             self.is_admin = True
             return self._count_database_client()
-        if self.user_name in word_list(settings.stats_users):
+        if list_contains(settings.stats_users, self.user_name):
             client.credentials = forced
             return self._count_database_client() and self._count_user_client()
         return False
@@ -323,7 +325,7 @@ class ClientLogin(ClientPhase):
             database is not None
             and database.admin
             and client.credentials is not None
-            and (self.is_admin or client.credentials.name in word_list(self.registry.settings.admin_users))
+            and (self.is_admin or list_contains(self.registry.settings.admin_users, client.credentials.name))
         )
 
     def _count_database_client(self) -> bool:
@@ -453,8 +455,8 @@ class ClientLogin(ClientPhase):
         settings = self.registry.settings
         if settings.auth_type is AuthType.ANY or self.is_admin:
             return True
-        self.is_admin = credentials.name in word_list(settings.admin_users)
-        return self.is_admin or credentials.name in word_list(settings.stats_users)
+        self.is_admin = list_contains(settings.admin_users, credentials.name)
+        return self.is_admin or list_contains(settings.stats_users, credentials.name)
 
     def _ask_password(self, credentials: Credentials) -> None:
         self.exchange = begin(

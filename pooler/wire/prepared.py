@@ -8,6 +8,8 @@ runs on it first needs it.
 from typing import Final
 from weakref import WeakValueDictionary
 
+from mypy_extensions import mypyc_attr
+
 from pooler.wire.framing import BIND, CLOSE, DESCRIBE, PARSE
 
 NAME_PREFIX: Final = b"PGBOUNCER_"
@@ -17,6 +19,7 @@ MISSING: Final = b"pooldeck: a name that no statement has"
 """Bound in place of a Parse that PostgreSQL would refuse: its error takes the place of that of the Parse."""
 
 
+@mypyc_attr(native_class=False)  # a native class cannot be referred to weakly
 class Statement:
     """The text of a Parse behind its name (query and parameter types), and what it is called on servers."""
 
