@@ -287,7 +287,7 @@ class Pool:
     def server_closes(self, server: Server, reason: str) -> None:
         """A server connection is being closed: takes it out of the pool, and its client with it."""
         place = server.place
-        if place is self.new_servers and not server.ready:
+        if place is self.new_servers and not server.ready and not server.close_needed:
             self.login_failed = True
             self.connect_failed = True
             self.failure = reason
@@ -348,9 +348,14 @@ class Pool:
     def _close_resting(self) -> None:
         if self.registry.is_suspended:
             return
-        for servers in (self.idle_servers, self.used_servers, self.new_servers):
-            for server in servers:
-                cast(Server, server).disconnect("pause mode")
+        resting = [*self.idle_servers, *self.used_servers]
+        if self.waiting_cancels.count == 0:
+            resting += self.new_servers
+        for member in resting:
+            server = cast(Server, member)
+            # Closed on purpose: a login that was under way has not failed.
+            server.close_needed = True
+            server.disconnect("pause mode")
 
     def _recheck(self) -> None:
         """Takes a long unused server into use, after a check query if one is due."""

@@ -13,7 +13,7 @@ from pooler.config.settings import AuthType, list_contains
 from pooler.config.snapshot import DatabaseConfig
 from pooler.pool.catalog import Credentials, Database
 from pooler.pool.members import WELCOME
-from pooler.pool.registry import ADMIN_DATABASE, Pause, Shutdown
+from pooler.pool.registry import ADMIN_DATABASE, Shutdown
 from pooler.relay.client import ClientConnection, ClientPhase
 from pooler.relay.context import Context
 from pooler.relay.server import ServerConnection
@@ -520,7 +520,7 @@ class ClientLogin(ClientPhase):
             return
         self.busy = True
         pool.enqueue(client, WELCOME)
-        if self.registry.pause is Pause.NONE and not client.closed:
+        if not pool.paused and not client.closed:
             pool.launch()
 
     def _welcome(self) -> None:

@@ -1,0 +1,1 @@
+"""The pooler and a real PgBouncer on the same input."""

@@ -1,0 +1,15 @@
+"""Roles that the tests of pools and limits log in as."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from tests.support.postgres import TemporaryPostgres
+
+
+@pytest.fixture(scope="session")
+def roles(postgres: TemporaryPostgres) -> Mapping[str, str]:
+    """alice, bob and carol are roles of PostgreSQL; the value is a `userlist` for a pooler."""
+    names = ("alice", "bob", "carol")
+    postgres.sql("".join(f"CREATE ROLE {name} LOGIN;" for name in names))
+    return {name: f"{name}-password" for name in names}

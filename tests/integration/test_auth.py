@@ -1,0 +1,362 @@
+"""Who may come in, and how the pooler itself gets in to its servers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from cli.demo.postgres import TemporaryPostgres
+from tests.conftest import PoolerFactory
+from tests.integration.clients import DATABASE, pool_row, value, wait_for_pool
+from tests.support.bouncer import USER, PoolerProcess
+from tests.support.rawclient import RawClient, startup_message
+
+PASSWORD = 'päss\'word "1"'
+QUOTED = "'" + PASSWORD.replace("'", "''") + "'"
+METHODS = ("password", "md5", "scram-sha-256")
+REFUSALS = {
+    "plain": "password authentication failed",
+    "md5": "password authentication failed",
+    "scram-sha-256": "SASL authentication failed",
+}
+
+HBA = """
+host all md5_role all md5
+host all scram_role all scram-sha-256
+host all password_role all password
+host all looker all scram-sha-256
+host all postgres all trust
+"""
+
+
+@pytest.fixture(scope="module")
+def strict() -> Iterator[TemporaryPostgres]:
+    """A server that wants passwords: of md5_role, scram_role and password_role, by the method named."""
+    with TemporaryPostgres(hba=HBA) as server:
+        server.sql(
+            f"SET password_encryption = 'md5'; CREATE ROLE md5_role LOGIN PASSWORD {QUOTED};"
+            f"SET password_encryption = 'scram-sha-256'; CREATE ROLE scram_role LOGIN PASSWORD {QUOTED};"
+            f"CREATE ROLE password_role LOGIN PASSWORD {QUOTED};"
+            f"CREATE ROLE looker LOGIN SUPERUSER PASSWORD 'looker-password';"
+            f"CREATE ROLE expired LOGIN PASSWORD {QUOTED} VALID UNTIL '2001-01-01'"
+        )
+        yield server
+
+
+def _secret(server: TemporaryPostgres, role: str) -> str:
+    ((secret,),) = server.sql(f"SELECT rolpassword FROM pg_authid WHERE rolname = '{role}'")
+    return secret
+
+
+def _md5(user: str, password: str = PASSWORD) -> str:
+    return "md5" + hashlib.md5((password + user).encode()).hexdigest()
+
+
+def _secrets(server: TemporaryPostgres) -> dict[str, str]:
+    return {"plain_user": PASSWORD, "md5_user": _md5("md5_user"), "scram_user": _secret(server, "scram_role")}
+
+
+# Clients -------------------------------------------------------------------------------------------------
+
+CLIENT_METHODS = [
+    ("plain", "plain_user"),
+    ("plain", "md5_user"),
+    ("plain", "scram_user"),
+    ("md5", "plain_user"),
+    ("md5", "md5_user"),
+    ("md5", "scram_user"),
+    ("scram-sha-256", "plain_user"),
+    ("scram-sha-256", "scram_user"),
+]
+
+
+def _asking(pooler: PoolerFactory, strict: TemporaryPostgres, auth_type: str) -> PoolerProcess:
+    """Asks clients by `auth_type`; its servers trust it."""
+    return pooler(
+        {DATABASE: f"host=127.0.0.1 port={strict.port} user={USER}"},
+        settings={"auth_type": auth_type},
+        userlist=_secrets(strict),
+    )
+
+
+@pytest.mark.parametrize(("auth_type", "user"), CLIENT_METHODS)
+def test_right_password_lets_in_and_wrong_one_does_not(
+    pooler: PoolerFactory, strict: TemporaryPostgres, auth_type: str, user: str
+) -> None:
+    process = _asking(pooler, strict, auth_type)
+    with process.connect(DATABASE, user=user, password=PASSWORD) as client:
+        assert value(client, "SELECT 1") == 1
+    # A SCRAM secret is asked for by SCRAM even where auth_type is md5.
+    scram = auth_type == "scram-sha-256" or (auth_type, user) == ("md5", "scram_user")
+    refusal = REFUSALS["scram-sha-256" if scram else "plain"]
+    for wrong in ("wrong", PASSWORD + "x", PASSWORD.upper()):
+        with pytest.raises(psycopg.OperationalError, match=f"FATAL:  {refusal}"):
+            process.connect(DATABASE, user=user, password=wrong)
+
+
+def test_md5_secret_is_of_no_use_for_scram(pooler: PoolerFactory, strict: TemporaryPostgres) -> None:
+    process = _asking(pooler, strict, "scram-sha-256")
+    with pytest.raises(psycopg.OperationalError, match="SASL authentication failed"):
+        process.connect(DATABASE, user="md5_user", password=PASSWORD)
+
+
+@pytest.mark.parametrize("auth_type", REFUSALS)
+def test_unknown_user_is_told_the_same_as_one_with_a_wrong_password(
+    pooler: PoolerFactory, strict: TemporaryPostgres, auth_type: str
+) -> None:
+    process = _asking(pooler, strict, auth_type)
+    errors = []
+    for user in ("plain_user", "nobody_knows"):
+        with pytest.raises(psycopg.OperationalError) as caught:
+            process.connect(DATABASE, user=user, password="wrong")
+        errors.append(str(caught.value).partition("FATAL")[2])
+    assert errors[0] == errors[1]
+    assert REFUSALS[auth_type] in errors[0]
+
+
+def test_unknown_database_is_told_only_to_those_with_the_right_password(
+    pooler: PoolerFactory, strict: TemporaryPostgres
+) -> None:
+    process = _asking(pooler, strict, "md5")
+    with pytest.raises(psycopg.OperationalError, match="no such database: nowhere"):
+        process.connect("nowhere", user="plain_user", password=PASSWORD)
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        process.connect("nowhere", user="plain_user", password="wrong")
+
+
+@pytest.mark.parametrize("auth_type", ["plain", "md5", "scram-sha-256"])
+def test_empty_password_lets_nobody_in(
+    pooler: PoolerFactory, strict: TemporaryPostgres, auth_type: str
+) -> None:
+    process = pooler(
+        {DATABASE: f"host=127.0.0.1 port={strict.port} user={USER}"},
+        settings={"auth_type": auth_type},
+        userlist={"nothing": ""},
+    )
+    with RawClient(process.host, process.port) as client:
+        client.send(startup_message("nothing", DATABASE))
+        client.read_until("R")
+        client.send(b"p\0\0\0\5\0")
+        assert client.expect_error()["S"] == "FATAL"
+
+
+def test_trust_lets_in_who_is_in_the_user_list(pooler: PoolerFactory, strict: TemporaryPostgres) -> None:
+    process = _asking(pooler, strict, "trust")
+    with process.connect(DATABASE, user="md5_user", password="anything") as client:
+        assert value(client, "SELECT 1") == 1
+    with pytest.raises(psycopg.OperationalError, match='"trust" authentication failed'):
+        process.connect(DATABASE, user="nobody_knows")
+
+
+def test_any_lets_in_everybody_where_the_user_is_forced(
+    pooler: PoolerFactory, strict: TemporaryPostgres
+) -> None:
+    address = f"host=127.0.0.1 port={strict.port} dbname=postgres"
+    process = pooler({"forced": f"{address} user={USER}", "free": address}, settings={"auth_type": "any"})
+    with process.connect("forced", user="nobody_knows") as client:
+        assert value(client, "SELECT current_user") == USER
+    with pytest.raises(psycopg.OperationalError, match="bouncer config error"):
+        process.connect("free", user="nobody_knows")
+
+
+def test_secrets_never_stand_in_the_log(pooler: PoolerFactory, strict: TemporaryPostgres) -> None:
+    secrets = _secrets(strict)
+    process = pooler(
+        {DATABASE: f"host=127.0.0.1 port={strict.port} user=scram_role password={QUOTED}"},
+        settings={"auth_type": "plain", "verbose": 2},
+        userlist=secrets,
+    )
+    for user in secrets:
+        with process.connect(DATABASE, user=user, password=PASSWORD) as client:
+            client.execute("SELECT 1")
+    with pytest.raises(psycopg.OperationalError):
+        process.connect(DATABASE, user="plain_user", password="a-wrong-password")
+    log = process.log_text()
+    for secret in (PASSWORD, "a-wrong-password", secrets["md5_user"], secrets["scram_user"]):
+        assert secret not in log
+
+
+# Servers -------------------------------------------------------------------------------------------------
+
+
+def _role(method: str) -> str:
+    return {"password": "password_role", "md5": "md5_role", "scram-sha-256": "scram_role"}[method]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_server_is_given_the_password_of_the_user_list(
+    pooler: PoolerFactory, strict: TemporaryPostgres, method: str
+) -> None:
+    role = _role(method)
+    process = pooler({DATABASE: f"host=127.0.0.1 port={strict.port}"}, userlist={role: PASSWORD})
+    with process.connect(DATABASE, user=role) as client:
+        assert value(client, "SELECT current_user") == role
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_server_is_given_the_password_of_the_connect_string(
+    pooler: PoolerFactory, strict: TemporaryPostgres, method: str
+) -> None:
+    role = _role(method)
+    process = pooler(
+        {DATABASE: f"host=127.0.0.1 port={strict.port} user={role} password={QUOTED}"},
+        userlist={"client": "other"},
+    )
+    with process.connect(DATABASE, user="client") as client:
+        assert value(client, "SELECT current_user") == role
+
+
+def test_server_that_asks_for_md5_takes_an_md5_secret(
+    pooler: PoolerFactory, strict: TemporaryPostgres
+) -> None:
+    secret = _secret(strict, "md5_role")
+    assert secret == _md5("md5_role")
+    process = pooler(
+        {DATABASE: f"host=127.0.0.1 port={strict.port}"},
+        settings={"auth_type": "md5"},
+        userlist={"md5_role": secret},
+    )
+    with process.connect(DATABASE, user="md5_role", password=PASSWORD) as client:
+        assert value(client, "SELECT current_user") == "md5_role"
+
+
+def test_scram_secret_of_the_server_logs_in_with_what_the_client_proved(
+    pooler: PoolerFactory, strict: TemporaryPostgres
+) -> None:
+    process = pooler(
+        {DATABASE: f"host=127.0.0.1 port={strict.port}"},
+        settings={"auth_type": "scram-sha-256", "pool_mode": "transaction"},
+        userlist={"scram_role": _secret(strict, "scram_role")},
+    )
+    with process.connect(DATABASE, user="scram_role", password=PASSWORD) as client:
+        assert value(client, "SELECT current_user") == "scram_role"
+
+
+def test_forced_user_without_a_password_uses_that_of_the_user_list(
+    pooler: PoolerFactory, strict: TemporaryPostgres
+) -> None:
+    process = pooler(
+        {DATABASE: f"host=127.0.0.1 port={strict.port} user=scram_role"}, userlist={"scram_role": PASSWORD}
+    )
+    with process.connect(DATABASE) as client:
+        assert value(client, "SELECT current_user") == "scram_role"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_wrong_password_for_the_server_is_the_servers_error(
+    pooler: PoolerFactory, strict: TemporaryPostgres, method: str
+) -> None:
+    role = _role(method)
+    process = pooler({DATABASE: f"host=127.0.0.1 port={strict.port}"}, userlist={role: "wrong"})
+    with RawClient(process.host, process.port) as client:
+        client.send(startup_message(role, DATABASE))
+        fields = client.expect_error()
+    assert fields["C"] == "28P01"
+    assert fields["M"] == f'password authentication failed for user "{role}"'
+
+
+# auth_query ----------------------------------------------------------------------------------------------
+
+
+def _looking_up(
+    pooler: PoolerFactory,
+    strict: TemporaryPostgres,
+    auth_type: str,
+    connect_string: str = "",
+    **settings: object,
+) -> PoolerProcess:
+    return pooler(
+        {"*": f"host=127.0.0.1 port={strict.port} {connect_string}"},
+        settings={"auth_type": auth_type, "auth_user": "looker", "pool_mode": "transaction", **settings},
+        userlist={"looker": "looker-password"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("auth_type", "role"), [("md5", "md5_role"), ("scram-sha-256", "scram_role"), ("md5", "scram_role")]
+)
+def test_auth_query_finds_the_secret_of_a_user(
+    pooler: PoolerFactory, strict: TemporaryPostgres, auth_type: str, role: str
+) -> None:
+    process = _looking_up(pooler, strict, auth_type)
+    for _ in range(2):
+        with process.connect(DATABASE, user=role, password=PASSWORD) as client:
+            assert value(client, "SELECT current_user") == role
+    with pytest.raises(psycopg.OperationalError, match="authentication failed"):
+        process.connect(DATABASE, user=role, password="wrong")
+
+
+def test_auth_query_lets_nobody_in_whom_it_does_not_find(
+    pooler: PoolerFactory, strict: TemporaryPostgres
+) -> None:
+    process = _looking_up(pooler, strict, "md5")
+    with pytest.raises(psycopg.OperationalError, match="no such user"):
+        process.connect(DATABASE, user="nobody_knows", password=PASSWORD)
+
+
+def test_auth_query_without_a_secret_lets_nobody_in(pooler: PoolerFactory, strict: TemporaryPostgres) -> None:
+    process = _looking_up(pooler, strict, "scram-sha-256")
+    with pytest.raises(psycopg.OperationalError, match="SASL authentication failed"):
+        process.connect(DATABASE, user="expired", password=PASSWORD)
+
+
+def test_auth_query_sees_a_changed_password_at_once(pooler: PoolerFactory, strict: TemporaryPostgres) -> None:
+    strict.sql("CREATE ROLE changing LOGIN PASSWORD 'old'")
+    process = _looking_up(pooler, strict, "scram-sha-256", f"user={USER}")
+    process.connect(DATABASE, user="changing", password="old").close()
+    strict.sql("ALTER ROLE changing PASSWORD 'new'")
+    process.connect(DATABASE, user="changing", password="new").close()
+    with pytest.raises(psycopg.OperationalError, match="SASL authentication failed"):
+        process.connect(DATABASE, user="changing", password="old")
+
+
+def test_auth_query_may_be_any_query(pooler: PoolerFactory, strict: TemporaryPostgres) -> None:
+    process = _looking_up(
+        pooler,
+        strict,
+        "plain",
+        auth_query=f"SELECT $1::text, '{_md5('password_role')}'",
+    )
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        process.connect(DATABASE, user="password_role", password="wrong")
+    # Right for the pooler; the md5 secret alone is not enough for this server.
+    with pytest.raises(psycopg.OperationalError, match="wrong password type"):
+        process.connect(DATABASE, user="password_role", password=PASSWORD)
+
+
+def test_auth_query_runs_in_auth_dbname(pooler: PoolerFactory, strict: TemporaryPostgres) -> None:
+    process = _looking_up(pooler, strict, "scram-sha-256", auth_dbname="template1")
+    with process.connect(DATABASE, user="scram_role", password=PASSWORD) as client:
+        assert value(client, "SELECT current_database()") == "postgres"
+    assert pool_row(process, "template1", "looker") != {}
+    assert pool_row(process, DATABASE, "looker") == {}
+
+
+def test_auth_query_that_fails_is_an_error_for_the_client_alone(
+    pooler: PoolerFactory, strict: TemporaryPostgres
+) -> None:
+    process = _looking_up(pooler, strict, "md5", auth_query="SELECT rolname, nonsense FROM pg_authid")
+    with pytest.raises(psycopg.OperationalError, match="bouncer config error"):
+        process.connect(DATABASE, user="md5_role", password=PASSWORD)
+    process.wait_for_log('column "nonsense" does not exist')
+
+
+def test_clients_parameters_do_not_reach_auth_query(pooler: PoolerFactory, strict: TemporaryPostgres) -> None:
+    process = _looking_up(
+        pooler,
+        strict,
+        "md5",
+        track_extra_parameters="default_transaction_read_only",
+        auth_query=(
+            "SELECT rolname, CASE current_setting('default_transaction_read_only')"
+            " WHEN 'off' THEN rolpassword END FROM pg_authid WHERE rolname = $1"
+        ),
+    )
+    with process.connect(
+        DATABASE, user="md5_role", password=PASSWORD, options="-c default_transaction_read_only=on"
+    ) as client:
+        assert value(client, "SHOW default_transaction_read_only") == "on"
+    wait_for_pool(process, DATABASE, "looker", sv_idle=1)
