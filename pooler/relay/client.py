@@ -535,7 +535,7 @@ class ClientConnection(Client):
         if self.mid_message():
             # A Terminate would become part of the half message, and might complete a query that nobody meant.
             server.disconnect("client disconnect before everything was sent to the server", terminate=False)
-        elif not server.ready:
+        elif not server.ready or server.mid_message():
             server.disconnect("client disconnect while server was not ready")
         elif len(server.queue) > 0:
             server.disconnect("client disconnected with query in progress")

@@ -208,7 +208,8 @@ class ServerConnection(Server):
                 start = position
                 self._send_fakes(client)
         while True:
-            position = skip_rows(data, position, size)
+            if queue.head != 0:
+                position = skip_rows(data, position, size)
             if size - position < HEADER:
                 break
             kind: i64 = data[position]
@@ -216,6 +217,10 @@ class ServerConnection(Server):
             if length < 4 or length > self.context.max_packet:
                 self._pass(client, data, start, position, size)
                 self.disconnect("bad pkt header")
+                return
+            if queue.head == 0 and (self.ready or self.idle_in_transaction) and not _unasked(kind):
+                self._pass(client, data, start, position, size)
+                self.disconnect("server sent what nobody asked for")
                 return
             end = position + 1 + length
             action: i64 = FORWARD
@@ -244,6 +249,9 @@ class ServerConnection(Server):
             elif kind == ERROR:
                 if queue.head & ACTION == REPLACE:
                     action = REPLACE
+                if queue.head == 0:
+                    self.ready = False
+                    self.idle_in_transaction = False
                 queue.failed()
                 if queue.undone:
                     refusal = queue.undone[0].refusal
@@ -327,10 +335,14 @@ class ServerConnection(Server):
         client = self.link
         if client is None or not self.ready or len(self.queue) > 0:
             return
-        if self.remaining > 0 or self.head or client.mid_message():
+        if self.mid_message() or client.mid_message():
             return
         self.resume_reading()
         self.pool.release(self)
+
+    def mid_message(self) -> bool:
+        """It has sent the first part of a message."""
+        return self.remaining > 0 or self.head != b""
 
     def send(self, data: bytes) -> None:
         """Bytes to the server."""
@@ -497,9 +509,12 @@ class ServerConnection(Server):
         rest = bytes(self.inbox)
         self.inbox.clear()
         self.task = None
+        self.ready = True
         if rest:
             self._unlinked(rest)
-        if task is not None and not self.closed:
+        if not self.ready:
+            self.disconnect("server sent what nobody asked for")
+        elif task is not None:
             task.finished()
 
     def reset(self) -> None:
@@ -568,3 +583,8 @@ class ServerConnection(Server):
 
 def _fake(kind: i64) -> bytes:
     return messages.PARSE_COMPLETE_MESSAGE if kind == PARSE else messages.CLOSE_COMPLETE_MESSAGE
+
+
+def _unasked(kind: i64) -> bool:
+    """What a server may say at any time (protocol chapter, "Asynchronous Operations")."""
+    return kind == NOTICE or kind == NOTIFICATION or kind == PARAMETER_STATUS or kind == ERROR

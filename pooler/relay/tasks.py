@@ -87,7 +87,6 @@ class Login(ServerTask):
 
     def finished(self) -> None:
         """Logged in: the pool may use the server."""
-        self.server.ready = True
         self.server.pool.release(self.server)
 
     def _authenticate(self, body: bytes) -> None:
@@ -234,7 +233,6 @@ class OwnQuery(ServerTask):
 
     def finished(self) -> None:
         """All well."""
-        self.server.ready = True
         self.then()
 
 
@@ -339,7 +337,6 @@ class AuthQuery(ServerTask):
 
     def finished(self) -> None:
         """Gives the server back, then says what was found."""
-        self.server.ready = True
         self.server.pool.release(self.server)
         self.found(self.result)
 
