@@ -506,16 +506,23 @@ class ServerConnection(Server):
         except ProtocolError:
             self.disconnect("bad pkt header")
             return
+        if task is not None:
+            self._end_task(task)
+
+    def _end_task(self, task: ServerTask) -> None:
+        """The conversation is over; a server that has more to say after it is not clean."""
         rest = bytes(self.inbox)
         self.inbox.clear()
         self.task = None
         self.ready = True
         if rest:
             self._unlinked(rest)
-        if not self.ready:
-            self.disconnect("server sent what nobody asked for")
-        elif task is not None:
+        if self.closed:
+            return
+        if self.ready:
             task.finished()
+        else:
+            self.disconnect("server sent what nobody asked for")
 
     def reset(self) -> None:
         """Cleans up what a session left behind (`server_reset_query`)."""
@@ -546,9 +553,9 @@ class ServerConnection(Server):
         client = self.link
         if client is not None and client.mid_message():
             terminate = False
-        self.pool.server_closes(self, reason)
         if task is not None:
             task.lost(reason)
+        self.pool.server_closes(self, reason)
         if transport is None:
             return
         if terminate:
