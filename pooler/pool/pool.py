@@ -222,7 +222,7 @@ class Pool:
         if fresh:
             self.login_failed = False
             self.connect_failed = False
-        elif self._life_is_over(server):
+        elif self.life_is_over(server):
             server.disconnect("server lifetime over")
             self.last_lifetime_ns = monotonic_ns()
             return
@@ -255,7 +255,7 @@ class Pool:
             if self.waiting_clients.count > 0:
                 self.registry.attend_soon(self)
 
-    def _life_is_over(self, server: Server) -> bool:
+    def life_is_over(self, server: Server) -> bool:
         """server_lifetime has passed; and not so soon after the last such close that all would have to log in
         again at once.
         """
@@ -264,10 +264,6 @@ class Pool:
             return False
         gap = self.lifetime_ns // self.policy.pool_size if self.policy.pool_size > 0 else 0
         return now - self.last_lifetime_ns >= gap
-
-    def life_is_over(self, server: Server) -> bool:
-        """Whether `server_lifetime` says to close this unused server now."""
-        return self._life_is_over(server)
 
     def _forget_unsent_cancels(self, server: Server) -> None:
         """The query that these cancels were meant for is over; those that were sent already keep the server

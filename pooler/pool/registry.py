@@ -12,7 +12,7 @@ from pooler.pool.catalog import Credentials, Database, Policy, User, policy
 from pooler.pool.lists import Member, MemberList
 from pooler.pool.members import Client, Server
 from pooler.pool.pool import Pool
-from pooler.pool.stats import Totals
+from pooler.pool.stats import Totals, total
 from pooler.wire.parameters import TrackedParameters
 
 ADMIN_DATABASE = "pgbouncer"
@@ -462,11 +462,7 @@ class Registry:
     def totals(self) -> tuple[Totals, Totals]:
         """The sum over all pools: counters now, and at the start of the period that averages cover."""
         pools = self.pools.values()
-        return _sum([pool.stats.reading() for pool in pools]), _sum([pool.older for pool in pools])
-
-
-def _sum(readings: list[Totals]) -> Totals:
-    return Totals(*(sum(column) for column in zip(Totals(), *readings, strict=True)))
+        return total(pool.stats.reading() for pool in pools), total(pool.older for pool in pools)
 
 
 def _reaches_elsewhere(old: DatabaseConfig, new: DatabaseConfig) -> bool:
