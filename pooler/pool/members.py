@@ -38,6 +38,7 @@ class Client(Member):
         "pool",
         "query_ns",
         "request_ns",
+        "settling",
         "wait_ns",
         "xact_ns",
     )
@@ -53,6 +54,8 @@ class Client(Member):
     xact_ns: i64
     awaits: i64
     notified: bool
+    settling: bool
+    """It waits to know which of its prepared statements exist, after a Sync that it has sent."""
     congested: bool
     """It reads slower than servers send: a server that works for it is not read from."""
 
@@ -70,11 +73,16 @@ class Client(Member):
         self.xact_ns = 0
         self.awaits = NOTHING
         self.notified = False
+        self.settling = False
         self.congested = False
 
     @abstractmethod
     def proceed(self) -> None:
         """What the client waited for is there: its link, or the pool's welcome."""
+
+    @abstractmethod
+    def unstall(self) -> None:
+        """Goes on with what the client had sent before it had to wait."""
 
     @abstractmethod
     def disconnect(self, reason: str, notify: bool = True, sqlstate: str = "08P01") -> None:

@@ -259,6 +259,12 @@ class ClientConnection(Client):
                 if end > size and (named is None or (named and kind != BIND)):
                     self.collecting = end - position
                     break
+                if named and server is not None and server.queue.unsettled > 0:
+                    # Whether this name is taken, or stands for anything, depends on answers that are due.
+                    self._pass(server, data, start, position, size)
+                    self.settling = True
+                    self._stall(data, position)
+                    return
                 if kind == CLOSE and named and server is None:
                     self._forget_statement(named)
                     self.send(messages.CLOSE_COMPLETE_MESSAGE)

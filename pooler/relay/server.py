@@ -317,7 +317,12 @@ class ServerConnection(Server):
         either direction.
         """
         client = self.link
-        if client is None or len(self.queue) > 0:
+        if client is None:
+            return
+        if client.settling and self.queue.unsettled == 0:
+            client.settling = False
+            client.unstall()
+        if len(self.queue) > 0 or self.link is None:
             return
         if client.query_ns != 0 and (self.ready or self.idle_in_transaction):
             self.pool.stats.query_ns += self.request_ns - client.query_ns

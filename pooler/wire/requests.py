@@ -54,6 +54,7 @@ class RequestQueue:
         "rest",
         "skipping",
         "undone",
+        "unsettled",
     )
 
     head: i64
@@ -61,6 +62,8 @@ class RequestQueue:
     copying: bool
     skipping: bool
     changes: deque[Change]
+    unsettled: i64
+    """How many changes stand before a Sync that was sent: nobody knows yet whether they will hold."""
     undone: list[Change]
     """Changes of requests that the server threw away, oldest first; whoever reports an error takes them."""
 
@@ -70,6 +73,7 @@ class RequestQueue:
         self.copying = False
         self.skipping = False
         self.changes = deque()
+        self.unsettled = 0
         self.undone = []
 
     def __len__(self) -> int:
@@ -86,6 +90,8 @@ class RequestQueue:
             if kind != SYNC:
                 return False
             self.skipping = False
+        if kind == SYNC:
+            self.unsettled = len(self.changes)
         if self.head == 0:
             if kind == COPY_DONE or kind == COPY_FAIL:
                 return False
@@ -174,6 +180,7 @@ class RequestQueue:
         """The server connection is gone, or was proved clean."""
         self.head = 0
         self.changes.clear()
+        self.unsettled = 0
         self.undone.clear()
         self.rest.clear()
         self.copying = False
@@ -185,7 +192,7 @@ class RequestQueue:
 
     def _drop_head(self, undo: bool = False) -> None:
         if self.head & TRACKED:
-            change = self.changes.popleft()
+            change = self._next_change()
             if undo:
                 self.undone.append(change)
         while self.rest:
@@ -195,6 +202,11 @@ class RequestQueue:
                 self.head = entry
                 return
         self.head = 0
+
+    def _next_change(self) -> Change:
+        if self.unsettled > 0:
+            self.unsettled -= 1
+        return self.changes.popleft()
 
     def _drop_through_copy_end(self, dropped: list[int]) -> None:
         """Drops what was sent behind the copying request up to the end of its data, or all of it if the end
@@ -206,5 +218,5 @@ class RequestQueue:
             if kind == COPY_DONE or kind == COPY_FAIL:
                 return
             if entry & TRACKED:
-                self.undone.append(self.changes.popleft())
+                self.undone.append(self._next_change())
             dropped.append(entry)

@@ -130,3 +130,26 @@ def test_what_comes_after_deallocate_all_holds_again() -> None:
     Change(CLOSE, STATEMENT, b"a").redo(client, server)
     assert client == {b"a": STATEMENT}
     assert server == {STATEMENT: None}
+
+
+def test_changes_are_unsettled_from_their_sync_until_its_answer() -> None:
+    queue = RequestQueue()
+    queue.push_change(PARSE, Change(PARSE, STATEMENT, b"a", True))
+    assert queue.unsettled == 0
+    queue.push(SYNC)
+    assert queue.unsettled == 1
+    queue.push_change(PARSE, Change(PARSE, STATEMENT, b"b", True))
+    queue.answered(PARSE)
+    assert queue.unsettled == 0
+    queue.failed()
+    assert queue.undone == []
+
+
+def test_changes_that_fail_are_settled_too() -> None:
+    queue = RequestQueue()
+    queue.push(BIND)
+    queue.push_change(PARSE, Change(PARSE, STATEMENT, b"a", True))
+    queue.push(SYNC)
+    queue.failed()
+    assert queue.unsettled == 0
+    assert len(queue.undone) == 1
