@@ -288,7 +288,7 @@ class ClientConnection(Client):
                 if named:
                     self._pass(server, data, start, position, size)
                     start = min(end, size)
-                    self._named(cast(ServerConnection, server), kind, data[position:start], named)
+                    passing = self._named(cast(ServerConnection, server), kind, data[position:start], named)
                 elif owed:
                     server.queue.push(kind)
             if not passing:
@@ -308,13 +308,16 @@ class ClientConnection(Client):
         else:
             self.head = data[position:]
 
-    def _named(self, server: ServerConnection, kind: i64, message: bytes, name: bytes) -> None:
-        """A Parse, Bind, Describe or Close of a named statement, which servers know by another name."""
+    def _named(self, server: ServerConnection, kind: i64, message: bytes, name: bytes) -> bool:
+        """A Parse, Bind, Describe or Close of a named statement, which servers know by another name.
+
+        False: nothing was sent, and the rest of a message that is cut must not be sent either.
+        """
         pool = self.pool
         assert pool is not None
         pool.stats.client_bytes += len(message)
         if server.queue.skipping:
-            return
+            return False
         if self.statements is None:
             self.statements = {}
         known = self.statements.get(name)
@@ -338,6 +341,7 @@ class ClientConnection(Client):
                 server.send(renamed_bind(message, body_length(message, 0), known.name))
             else:
                 server.send(known.describe())
+        return True
 
     def _forget_statement(self, name: bytes) -> None:
         if self.statements is not None:

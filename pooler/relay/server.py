@@ -233,6 +233,10 @@ class ServerConnection(Server):
                     self._refuse_ready(length)
                     return
                 action = queue.ready()
+                if queue.head != 0:
+                    # That was the answer to an earlier request: the server is at work on the next.
+                    self.ready = False
+                    self.idle_in_transaction = False
             elif kind == COMMAND_COMPLETE:
                 if length == DISCARD_LENGTH or length == DEALLOCATE_LENGTH:
                     if end > size:
