@@ -9,7 +9,7 @@ PYTEST_FLAGS := -n auto --dist loadgroup
 # Extra arguments, e.g. `make test ARGS='-k copy'` or `make bench ARGS=--quick`.
 ARGS ?=
 
-.PHONY: demo test lint bench screenshots compiled clean
+.PHONY: demo test lint bench chaos screenshots compiled clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/pooldeck demo $(ARGS)
@@ -27,6 +27,10 @@ lint: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(VENV)/bin/python -m tests.bench --python $(VENV)/bin/python \
 		$(if $(wildcard $(COMPILED)/bin/pooldeck),--python $(COMPILED)/bin/python) $(ARGS)
+
+# The token test at length, e.g. `make chaos ARGS='--seconds 600 --clients 200'`; a seed replays a run.
+chaos: $(VENV)/.installed
+	$(VENV)/bin/python -m tests.chaos $(ARGS)
 
 # The pictures of README.md, from a run of the demo.
 screenshots: $(VENV)/.installed

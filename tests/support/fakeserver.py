@@ -9,10 +9,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeAlias
 
-from tests.support.rawclient import message
+from tests.support.rawclient import GSSENC_REQUEST, SSL_REQUEST, message
 
 Behaviour: TypeAlias = "Callable[[FakeConnection], None]"
 """What one connection does. It is closed when the function returns or its peer goes away."""
@@ -31,7 +32,7 @@ _PARAMETERS = {
     "application_name": "",
 }
 _SELECT_TEXT = re.compile(r"SELECT '([^']*)'")
-_WAIT_SECONDS = 10.0
+_WAIT_SECONDS = 5.0
 
 
 def parameter_status(name: str, value: str) -> bytes:
@@ -64,12 +65,14 @@ def error_response(sqlstate: str, text: str, severity: str = "ERROR") -> bytes:
 class FakeConnection:
     """One connection that the fake server has accepted; it waits for as long as the pooler keeps it open.
 
-    `closed` is set when its behaviour is over. `send` may be called from the test too.
+    `closed` is set when its behaviour is over, `stopped` by `shut_down`. `send` and `shut_down` are for the
+    test too.
     """
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
         self.closed = threading.Event()
+        self.stopped = threading.Event()
         self.status = b"I"
         self._input = sock.makefile("rb")
 
@@ -89,9 +92,13 @@ class FakeConnection:
         return kind.decode("latin-1"), self.read_bytes(length - 4)
 
     def read_startup(self) -> bytes:
-        """The body of the packet that every connection starts with."""
+        """The body of the packet that every connection starts with; encryption is declined."""
         (length,) = struct.unpack("!I", self.read_bytes(4))
-        return self.read_bytes(length - 4)
+        body = self.read_bytes(length - 4)
+        if body in (SSL_REQUEST[4:], GSSENC_REQUEST[4:]):
+            self.send(b"N")
+            return self.read_startup()
+        return body
 
     def login(self, *extra: bytes) -> None:
         """Take the StartupMessage and let in whoever asks; `extra` messages go in front of ReadyForQuery."""
@@ -122,8 +129,14 @@ class FakeConnection:
         while self._input.read(65536):
             pass
 
+    def shut_down(self) -> None:
+        """End the connection and with it the behaviour, if that reads, sends or waits for `stopped`."""
+        self.stopped.set()
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+
     def reset(self) -> None:
-        """Close with a TCP reset."""
+        """Close with a TCP reset. For the behaviour alone, since it may not read at the same time."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close()
 
@@ -169,6 +182,8 @@ class FakeServer:
     def forget(self) -> None:
         """Start over: no script, no connections, no errors."""
         self._behaviours.clear()
+        for connection in self.connections:
+            connection.shut_down()
         self.connections.clear()
         self.errors.clear()
 
@@ -189,6 +204,8 @@ class FakeServer:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join()
+        for connection in self.connections:
+            connection.shut_down()
 
     def __enter__(self) -> Self:
         self.start()

@@ -15,6 +15,7 @@ from tests.support.fakeserver import FakeServer
 from tests.support.postgres import TemporaryPostgres
 
 SCRAM_USER = "scram_user"
+SESSION_USER = "session_user"
 # The password is "scram-password".
 _SCRAM_SECRET = (
     "SCRAM-SHA-256$4096:AAECAwQFBgcICQoLDA0ODw==$WIT9p7EkLExcdZ1mVILyo/FZMr/j193IqHzoLYEo/fE="
@@ -23,7 +24,8 @@ _SCRAM_SECRET = (
 
 
 @contextmanager
-def _running(databases: Mapping[str, str], password: str = "", **options: Any) -> Iterator[Target]:
+def running(databases: Mapping[str, str], password: str = "", **options: Any) -> Iterator[Target]:
+    """A pooler in transaction mode with its companion; `options` are those of PoolerProcess."""
     settings = {"pool_mode": "transaction", **options.pop("settings", {})}
     with PoolerProcess(databases, settings=settings, **options) as pooler:
         target = Target(pooler, password)
@@ -40,7 +42,7 @@ def _checked(target: Target) -> Iterator[Target]:
 def _trusting(postgres: TemporaryPostgres) -> Iterator[Target]:
     everything = f"host=127.0.0.1 port={postgres.port}"
     narrow = f"{everything} dbname={DATABASE} pool_size=1"
-    with _running({"narrow": narrow, "*": everything}, settings={"default_pool_size": 5}) as target:
+    with running({"narrow": narrow, "*": everything}, settings={"default_pool_size": 5}) as target:
         yield target
 
 
@@ -53,7 +55,7 @@ def target(_trusting: Target) -> Iterator[Target]:
 @pytest.fixture(scope="session")
 def _asking(postgres: TemporaryPostgres) -> Iterator[Target]:
     everything = f"host=127.0.0.1 port={postgres.port} user={USER}"
-    with _running(
+    with running(
         {"*": everything},
         USER_PASSWORD,
         settings={"auth_type": "md5"},
@@ -86,16 +88,17 @@ def fake(_fake: FakeServer) -> Iterator[FakeServer]:
 def _before_fake(postgres: TemporaryPostgres, _fake: FakeServer) -> Iterator[Target]:
     databases = {
         DATABASE: f"host=127.0.0.1 port={postgres.port}",
-        "*": f"host=127.0.0.1 port={_fake.port} pool_size=2",
+        "*": f"host=127.0.0.1 port={_fake.port} pool_size=3",
     }
-    settings = {"server_login_retry": 0.3, "server_connect_timeout": 1, "server_reset_query_always": 0}
-    with _running(databases, settings=settings) as target:
+    settings = {"server_login_retry": 0.3, "server_connect_timeout": 1, "cancel_wait_timeout": 1}
+    users = {SESSION_USER: "pool_mode=session"}
+    with running(databases, settings=settings, users=users, userlist={SESSION_USER: ""}) as target:
         yield target
 
 
 @pytest.fixture
 def fake_target(_before_fake: Target, fake: FakeServer) -> Iterator[Target]:
-    """Every database but `postgres` leads to the fake server, in a pool of two."""
+    """Every database but `postgres` leads to the fake server, pools of three; SESSION_USER gets sessions."""
     yield from _checked(_before_fake)
 
 

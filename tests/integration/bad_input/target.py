@@ -162,7 +162,7 @@ class Target:
 
     def connect(self, host: str | None = None) -> RawClient:
         """A client that has said nothing yet. It is closed after the test if it was not before."""
-        client = RawClient(host or self.pooler.host, self.pooler.port)
+        client = RawClient(host or self.pooler.host, self.pooler.port, timeout=5.0)
         self._clients.append(client)
         return client
 
@@ -214,20 +214,25 @@ class Target:
                 client.close()
             assert self.pooler.process.poll() is None, "the pooler is dead"
             self._companion.answer_some()
-            self._assert_settles()
+            self.assert_settles()
             self._assert_new_client_is_served()
             self._assert_log_is_clean()
-        finally:
+        except BaseException:
             self._start_over()
+            raise
+        finally:
+            self._clients.clear()
 
-    def _assert_settles(self) -> None:
+    def assert_settles(self) -> None:
+        """Soon all is as it was before the test."""
         deadline = time.monotonic() + SETTLE_SECONDS
         while (now := self.state()) != self._before:
             assert time.monotonic() < deadline, f"left behind: {now}, before it was {self._before}"
             time.sleep(0.02)
 
     def _assert_new_client_is_served(self) -> None:
-        for factory in (psycopg.ClientCursor, psycopg.Cursor):
+        factories: list[type[psycopg.Cursor[dict[str, Any]]]] = [psycopg.ClientCursor, psycopg.Cursor]
+        for factory in factories:
             with self.pooler.connect(DATABASE, password=self._password) as connection:
                 connection.cursor_factory = factory
                 assert rows_for(connection, "new client") == [{"token": "new client"}]
@@ -238,13 +243,15 @@ class Target:
         assert "Traceback (most recent call last)" not in new, new
 
     def _start_over(self) -> None:
-        """One test's failure is not that of the next."""
-        self._clients.clear()
+        """The harm that one test has done is not that of the next."""
         self._log_read = len(self.pooler.log_text())
         if self._companion.failure is not None:
             self._companion.stop()
             self._start_companion()
-        self._before = self.state()
+        deadline = time.monotonic() + 1.0
+        while (now := self.state()) != self._before and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self._before = now
 
     def _start_companion(self) -> None:
         self._companion = Companion(self.pooler, DATABASE, self._password)

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.integration.bad_input.conftest import running
 from tests.integration.bad_input.packets import (
-    PROTOCOL_3,
     assert_in_sync,
     assert_refused,
     cancel_request,
@@ -18,8 +18,9 @@ from tests.integration.bad_input.packets import (
     startup,
 )
 from tests.integration.bad_input.target import DATABASE, Target, wait_until
-from tests.support.bouncer import USER
-from tests.support.rawclient import GSSENC_REQUEST, SSL_REQUEST, message, startup_message
+from tests.support.bouncer import USER, USER_PASSWORD
+from tests.support.postgres import TemporaryPostgres
+from tests.support.rawclient import GSSENC_REQUEST, PROTOCOL_3, SSL_REQUEST, message, startup_message
 
 HELLO = startup_message(USER, DATABASE)
 
@@ -53,7 +54,7 @@ def test_startup_packet_that_stops_short_is_forgotten_with_its_client(
         HTTP_REQUEST,
         query("SELECT 1"),
         b"\xff" * 64,
-        random.Random(1).randbytes(100_000).lstrip(b"\0p"),
+        random.Random(1).randbytes(20_000).lstrip(b"\0p"),
     ],
     ids=["tls", "http", "query", "ones", "random"],
 )
@@ -209,6 +210,13 @@ def test_long_database_name_is_refused_and_not_remembered(target: Target, length
     assert not [row for row in target.show("DATABASES") if len(row["name"]) >= length]
 
 
+@pytest.mark.parametrize("name", ["*", "**", ";", "[pgbouncer]", "%include x"])
+def test_database_name_that_means_something_in_the_ini_file_is_only_a_name(target: Target, name: str) -> None:
+    client = target.connect()
+    client.send(startup_message(USER, name))
+    assert b"FATAL" in client.expect_close()
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -283,6 +291,29 @@ def test_queries_sent_ahead_of_the_welcome_are_answered(target: Target) -> None:
 def test_clients_that_hang_up_at_once_leave_nothing(target: Target, unix: bool, leave: str) -> None:
     for _ in range(50):
         getattr(target.connect(str(target.pooler.directory) if unix else None), leave)()
+
+
+def test_half_open_logins_are_closed_in_time(postgres: TemporaryPostgres) -> None:
+    settings = {"auth_type": "md5", "client_login_timeout": 1, "max_client_conn": 200}
+    sent = [b"\0", HELLO[:20], SSL_REQUEST, HELLO, HELLO + message("p", b"md5")[:6]]
+    with running({"*": f"host=127.0.0.1 port={postgres.port}"}, USER_PASSWORD, settings=settings) as target:
+        clients = [target.connect() for _ in range(100)]
+        for number, client in enumerate(clients):
+            client.send(sent[number % len(sent)])
+        for client in clients:
+            assert b"client_login_timeout" in client.expect_close()
+        target.assert_unharmed()
+
+
+def test_refused_clients_leave_no_memory(target: Target) -> None:
+    before = 0
+    for number in range(1200):
+        with target.connect() as client:
+            client.send(startup_message(USER, DATABASE, **{f"unknown{number}": "x" * 20_000}))
+            client.expect_close()
+        if number == 200:
+            before = target.resident_bytes()
+    assert target.resident_bytes() - before < 4 * 1024 * 1024
 
 
 @pytest.mark.parametrize("key", [b"", b"\0", b"1234567", b"123456789", b"x" * 300], ids=len)

@@ -1,0 +1,123 @@
+"""What has been done to the pooler, its servers and its clients, and which errors that explains."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Cause(Enum):
+    """A disturbance that may cost clients their connection."""
+
+    BACKEND_ENDED = "terminated backends"
+    CRASH = "kill -9"
+    RESTART = "restarts"
+    KILL_DATABASE = "KILL"
+    KILL_CLIENT = "KILL_CLIENT"
+
+
+_SERVER_GONE = frozenset({Cause.BACKEND_ENDED, Cause.CRASH, Cause.RESTART})
+_SERVERS_DOWN = frozenset({Cause.CRASH, Cause.RESTART})
+
+# What the pooler or PostgreSQL may say with a FATAL error, and which disturbances explain it.
+_EXPLANATIONS: tuple[tuple[str, frozenset[Cause]], ...] = (
+    ("server conn crashed?", _SERVER_GONE),
+    ("terminating connection due to administrator command", _SERVER_GONE),
+    ("terminating connection because of crash of another server process", _SERVERS_DOWN),
+    # The pooler was sending a SET of its own when the server went away.
+    ("invalid server parameter", _SERVER_GONE),
+    # It had said why it goes behind the answer to such a SET.
+    ("server sent what nobody asked for", _SERVER_GONE),
+    ("server login has been failing", _SERVER_GONE),
+    ("the database system is", _SERVERS_DOWN),
+    ("connect failed", _SERVERS_DOWN),
+    ("database removed", frozenset({Cause.KILL_DATABASE})),
+    ("admin forced disconnect", frozenset({Cause.KILL_CLIENT})),
+)
+
+# How long a disturbance may go on to be felt, in seconds: clients wait in line, and logins are tried again.
+_AFTERMATH = {
+    Cause.BACKEND_ENDED: 1.5,
+    Cause.CRASH: 10.0,
+    Cause.RESTART: 10.0,
+    Cause.KILL_DATABASE: 1.0,
+    Cause.KILL_CLIENT: 1.0,
+}
+
+
+@dataclass(eq=False)
+class CancelRequest:
+    """A cancel request for one client. It may take effect from `sent` until the pooler has closed it."""
+
+    sent: float
+    done: float | None = None
+
+
+@dataclass
+class Limits:
+    """The time limits of the pooler, in seconds."""
+
+    query_wait: float
+    idle_transaction: float
+    query: float
+
+
+@dataclass
+class Weather:
+    """The disturbances so far. `since` is always a time.monotonic()."""
+
+    limits: Limits
+    counts: Counter[str] = field(default_factory=Counter)
+    _last: dict[Cause, float] = field(default_factory=dict)
+    _killed: dict[int, float] = field(default_factory=dict)
+    """Clients that KILL_CLIENT was for, by their local port."""
+
+    def note(self, cause: Cause, port: int = 0) -> None:
+        """It happens now; noted before it is done, and again afterwards if it takes long."""
+        if cause is Cause.KILL_CLIENT:
+            self._killed[port] = time.monotonic()
+        self._last[cause] = time.monotonic()
+
+    def count(self, what: str) -> None:
+        """One more of these, for the summary."""
+        self.counts[what] += 1
+
+    def loss_explained(self, since: float, port: int) -> bool:
+        """Whether a client that has done something since then may lose its connection without a word.
+
+        The word may be lost with it: what a client still sends makes its kernel throw it away.
+        """
+        return self._felt(frozenset(Cause), since, port) or self._timed_out(since)
+
+    def explains(self, fields: Mapping[str, str], since: float, silence: float, port: int) -> bool:
+        """Whether a FATAL error, or a warning of the server's, may come to a client.
+
+        It has been at this since `since`, and has said nothing for at most `silence` seconds.
+        """
+        text = fields.get("M", "")
+        waited = time.monotonic() - since
+        if text == "query_wait_timeout":
+            return waited >= self.limits.query_wait
+        if text == "idle transaction timeout":
+            return silence >= self.limits.idle_transaction
+        if text in ("query timeout", "query_timeout"):
+            return waited >= self.limits.query
+        return any(
+            text.startswith(start) and self._felt(causes, since, port) for start, causes in _EXPLANATIONS
+        )
+
+    def _felt(self, causes: frozenset[Cause], since: float, port: int) -> bool:
+        if Cause.KILL_CLIENT in causes and self._killed.get(port, -1.0) >= since - 1.0:
+            return True
+        return any(
+            self._last.get(cause, -1000.0) + _AFTERMATH[cause] >= since
+            for cause in causes
+            if cause is not Cause.KILL_CLIENT
+        )
+
+    def _timed_out(self, since: float) -> bool:
+        waited = time.monotonic() - since
+        return waited >= min(self.limits.query_wait, self.limits.idle_transaction, self.limits.query)
