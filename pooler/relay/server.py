@@ -245,6 +245,7 @@ class ServerConnection(Server):
                 action = queue.completed()
             elif kind == PARAMETER_STATUS:
                 if length > PARAMETER_LIMIT:
+                    self._pass(client, data, start, position, size)
                     self.disconnect("broken ParameterStatus packet")
                     return
                 if end > size:
