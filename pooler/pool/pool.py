@@ -77,6 +77,7 @@ class Pool:
         self.policy = policy
         self.mode = int(policy.mode)
         self.paused = paused
+        self.size: i64 = policy.pool_size
         self.lifetime_ns: i64 = policy.server_lifetime_ns
         self.resets = policy.reset_query != ""
         self.checks_at_once = policy.check_query is not None and policy.server_check_delay_ns == 0
@@ -142,7 +143,8 @@ class Pool:
         client.wait_ns = monotonic_ns()
         client.notified = False
         client.move_last(self.waiting_clients)
-        self.registry.attend_soon(self)
+        if not self._all_at_work():
+            self.registry.attend_soon(self)
 
     def _take_idle(self) -> Server | None:
         if self.paused:
@@ -252,8 +254,15 @@ class Pool:
             server.move_first(self.idle_servers)
         if self.waiting_clients.count > 0:
             self.dispatch()
-            if self.waiting_clients.count > 0:
+            if self.waiting_clients.count > 0 and not self._all_at_work():
                 self.registry.attend_soon(self)
+
+    def _all_at_work(self) -> bool:
+        """Every place is taken by a server that works: the next one that is free goes to the first in line.
+
+        Whether it is time for the reserve, maintenance looks three times a second.
+        """
+        return 0 < self.size <= self.active_servers.count
 
     def life_is_over(self, server: Server) -> bool:
         """server_lifetime has passed; and not so soon after the last such close that all would have to log in
