@@ -203,18 +203,31 @@ class Pooler:
     # Configuration -----------------------------------------------------------------------------------------
 
     def reload(self) -> None:
-        """Reads the configuration file again (RELOAD, SIGHUP). Raises ConfigErrors, and then nothing has
-        changed.
+        """Reads the configuration file again (RELOAD, SIGHUP). Raises ConfigErrors, and then no setting changes.
+
+        The log file is opened anew in any case: whoever rotated it away sent the SIGHUP for that.
         """
-        registry = self.registry
-        path = registry.settings.conffile or self.config_path
-        fresh = load(path)
+        try:
+            fresh = self._load_again()
+        except ConfigErrors:
+            self._reopen_log()
+            raise
+        self.registry.apply(reloaded(self.registry.snapshot, fresh))
+        self._load_users()
+        self._settings_changed(reopen_log=True)
+
+    def _load_again(self) -> Snapshot:
+        fresh = load(self.registry.settings.conffile or self.config_path)
         refused = unsupported(fresh)
         if refused:
             raise ConfigErrors(refused)
-        registry.apply(reloaded(registry.snapshot, fresh))
-        self._load_users()
-        self._settings_changed(reopen_log=True)
+        return fresh
+
+    def _reopen_log(self) -> None:
+        try:
+            self.log.reopen()
+        except LogError as error:
+            self.log.error(str(error))
 
     def set_setting(self, name: str, text: str) -> None:
         """Changes a setting until the next RELOAD (SET). Raises KeyError for an unknown one, ValueError for a

@@ -107,10 +107,6 @@ class RequestQueue:
         self.changes.append(change)
         return True
 
-    def oldest_action(self) -> i64:
-        """What becomes of the reply that comes next."""
-        return self.head & ACTION
-
     def answered(self, kind: i64) -> i64:
         """A reply that ends a request of this kind arrived: the action of that request, or FORWARD if it was
         not the oldest.

@@ -17,7 +17,7 @@ from pooler.service.main import main
 from pooler.service.version import data_path_compiled
 from pooler.wire.framing import EXECUTE, PARSE, QUERY
 from pooler.wire.prepared import Change
-from pooler.wire.requests import FAKE, KIND, RequestQueue
+from pooler.wire.requests import ACTION, FAKE, KIND, RequestQueue
 
 if TYPE_CHECKING:
     from tests.support.bouncer import PoolerProcess
@@ -27,7 +27,7 @@ def ready_pops_everything() -> None:
     """ReadyForQuery ends all that is outstanding, and not only what came before its Sync."""
 
     def ready(self: RequestQueue) -> int:
-        action = int(self.oldest_action())
+        action = int(self.head & ACTION)
         self.clear()
         return action
 

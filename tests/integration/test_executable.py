@@ -188,6 +188,16 @@ def test_log_file_is_opened_again_on_reload(pooler: PoolerFactory) -> None:
     assert "got SIGHUP, re-reading config" in rotated.read_text()
 
 
+def test_log_file_is_opened_again_although_the_file_has_an_error(pooler: PoolerFactory) -> None:
+    process = _with_files(pooler)
+    path = process.directory / "p.log"
+    path.rename(process.directory / "p.log.1")
+    process.configure(no_such_setting=1)
+    process.signal(signal.SIGHUP)
+    wait_until(path.exists, "there is a new log file")
+    wait_until(lambda: "unknown parameter: pgbouncer/no_such_setting" in path.read_text(), "it says why")
+
+
 # Signals -------------------------------------------------------------------------------------------------
 
 

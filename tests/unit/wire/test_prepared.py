@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pooler.wire.framing import BIND, CLOSE, DESCRIBE, EXECUTE, PARSE, SYNC, body_length
 from pooler.wire.messages import message
 from pooler.wire.prepared import Change, Statement, StatementCatalog, renamed_bind, statement_name
-from pooler.wire.requests import FAKE, FORWARD, REPLACE, SWALLOW, RequestQueue
+from pooler.wire.requests import ACTION, FAKE, FORWARD, REPLACE, SWALLOW, RequestQueue
 
 NAMES = st.binary(min_size=0, max_size=70).filter(lambda name: b"\x00" not in name)
 
@@ -117,10 +117,10 @@ def test_the_error_of_a_refused_parse_is_the_poolers() -> None:
     queue = RequestQueue()
     queue.push_change(PARSE | REPLACE, Change(PARSE, None, None, refusal=b"refusal"))
     queue.push(SYNC)
-    assert queue.oldest_action() == REPLACE
+    assert queue.head & ACTION == REPLACE
     queue.failed()
     assert queue.undone[0].refusal == b"refusal"
-    assert queue.oldest_action() == FORWARD
+    assert queue.head & ACTION == FORWARD
 
 
 def test_what_comes_after_deallocate_all_holds_again() -> None:
