@@ -203,7 +203,9 @@ class Pooler:
     # Configuration -----------------------------------------------------------------------------------------
 
     def reload(self) -> None:
-        """Reads the configuration file again (RELOAD, SIGHUP). Raises ConfigErrors, and then no setting changes.
+        """Reads the configuration file again (RELOAD, SIGHUP).
+
+        Raises ConfigErrors, and then no setting has changed.
 
         The log file is opened anew in any case: whoever rotated it away sent the SIGHUP for that.
         """
