@@ -15,6 +15,7 @@ HOT_MODULES = (
     "pooler/pool/members.py",
     "pooler/pool/stats.py",
     "pooler/pool/pool.py",
+    "pooler/relay/absentee.py",
     "pooler/relay/client.py",
     "pooler/relay/server.py",
 )

@@ -9,6 +9,7 @@ from pooler.admin.replies import Row
 from pooler.pool.lists import MemberList
 from pooler.pool.pool import Pool
 from pooler.pool.registry import Registry
+from pooler.relay.absentee import Absentee
 from pooler.relay.client import ClientConnection
 from pooler.relay.server import ServerConnection
 
@@ -137,7 +138,7 @@ class _View:
 
     def row(self, connection: Connection, state: str) -> Row:
         """The 21 columns of SHOW CLIENTS."""
-        link = connection.link
+        link = _linked(connection)
         waited_us = self._waited_us(connection)
         return (
             "C" if isinstance(connection, ClientConnection) else "S",
@@ -155,7 +156,7 @@ class _View:
             waited_us % 1_000_000,
             int(isinstance(connection, ServerConnection) and connection.close_needed),
             _pointer(connection),
-            "" if link is None else _pointer(cast(Connection, link)),
+            "" if link is None else _pointer(link),
             _remote_pid(connection),
             _NO_TLS,
             self._parameters.value(connection.params, "application_name") or "",
@@ -165,7 +166,7 @@ class _View:
 
     def fd_row(self, connection: Connection, fd: int) -> Row:
         """The 15 columns of SHOW FDS."""
-        link = cast("Connection | None", connection.link)
+        link = _linked(connection)
         return (
             fd,
             "client" if isinstance(connection, ClientConnection) else "server",
@@ -207,6 +208,14 @@ def _prepared_statements(connection: Connection) -> int:
     if isinstance(connection, ServerConnection):
         return len(connection.prepared)
     return 0 if connection.statements is None else len(connection.statements)
+
+
+def _linked(connection: Connection) -> Connection | None:
+    """What works for it, or what it works for; a client that has left is not shown."""
+    link = connection.link
+    if isinstance(connection, ServerConnection) and isinstance(link, Absentee):
+        return None
+    return cast("Connection | None", link)
 
 
 def _pointer(connection: Connection) -> str:

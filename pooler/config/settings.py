@@ -141,7 +141,10 @@ class Settings:
         "3600", Seconds(), help="Drop a database made from the * entry after this long without use"
     )
     cancel_wait_timeout: float = setting(
-        "10", Seconds(), help="Give up a cancel request that got no server for this long; 0 never"
+        "10",
+        Seconds(),
+        help="Give up a cancel request that got no server for this long (0: never), "
+        "and close a server that goes on with the query of a client that left (0: at once)",
     )
     client_idle_timeout: float = setting(
         "0",

@@ -50,6 +50,8 @@ def _maintain_servers(pool: Pool) -> None:
             _check_unused(pool, cast(Server, server))
     for server in pool.active_servers:
         _check_active(pool, cast(Server, server))
+    for server in pool.canceled_servers:
+        _check_abandoned(pool, cast(Server, server))
     timeout = pool.policy.server_connect_timeout_ns
     if timeout > 0:
         now = monotonic_ns()
@@ -100,11 +102,27 @@ def _check_active(pool: Pool, server: Server) -> None:
         return
     now = monotonic_ns()
     if client.query_ns and 0 < policy.query_timeout_ns < now - client.query_ns:
-        server.disconnect("query timeout")
+        server.close_in_query("query timeout")
     elif server.idle_in_transaction and 0 < policy.idle_transaction_timeout_ns < now - server.request_ns:
         server.disconnect("idle transaction timeout")
     elif client.xact_ns and 0 < policy.transaction_timeout_ns < now - client.xact_ns:
-        server.disconnect("transaction timeout")
+        server.close_in_query("transaction timeout")
+
+
+def _check_abandoned(pool: Pool, server: Server) -> None:
+    """The client has left in the middle of a query.
+
+    Cancelled once more, because the first request may have come before PostgreSQL had begun, and because
+    others may stand behind it.
+    """
+    absentee = server.link
+    if absentee is None:
+        return
+    waited = monotonic_ns() - absentee.connect_ns
+    if waited > pool.policy.cancel_wait_timeout_ns:
+        server.close_in_query("cancel_wait_timeout")
+    elif not server.cancels:
+        server.cancel_query()
 
 
 def _check_pool_size(pool: Pool) -> None:

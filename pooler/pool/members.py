@@ -28,6 +28,7 @@ class Client(Member):
     """A client connection. `link` is the server that works for it now."""
 
     __slots__ = (
+        "absent",
         "awaits",
         "congested",
         "connect_ns",
@@ -54,6 +55,8 @@ class Client(Member):
     xact_ns: i64
     awaits: i64
     notified: bool
+    absent: bool
+    """It has left, and this stands in for it until the server has come to an end with its query."""
     settling: bool
     """It waits to know which of its prepared statements exist, after a Sync that it has sent."""
     congested: bool
@@ -73,6 +76,7 @@ class Client(Member):
         self.xact_ns = 0
         self.awaits = NOTHING
         self.notified = False
+        self.absent = False
         self.settling = False
         self.congested = False
 
@@ -180,6 +184,14 @@ class Server(Member):
     @abstractmethod
     def disconnect(self, reason: str, terminate: bool = True) -> None:
         """Closes the connection, with a Terminate message unless the connection cannot take one."""
+
+    @abstractmethod
+    def close_in_query(self, reason: str, terminate: bool = True) -> None:
+        """Closes the connection, and has PostgreSQL cancel what it runs."""
+
+    @abstractmethod
+    def cancel_query(self) -> None:
+        """Has PostgreSQL cancel what the server runs for a client that has left."""
 
     @abstractmethod
     def send(self, data: bytes) -> None:

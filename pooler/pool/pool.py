@@ -204,10 +204,14 @@ class Pool:
             self.dispatching = False
 
     def _awaken(self, client: Client) -> None:
+        self.withdraw(client)
+        client.proceed()
+
+    def withdraw(self, client: Client) -> None:
+        """Takes a client out of the line."""
         self.stats.wait_ns += monotonic_ns() - client.wait_ns
         client.awaits = NOTHING
         client.move_last(client.home())
-        client.proceed()
 
     # A server becomes free ---------------------------------------------------------------------------------
 
@@ -284,7 +288,7 @@ class Pool:
         """A cancel request has been delivered, or was given up."""
         if cancel in server.cancels:
             server.cancels.remove(cancel)
-        if server.place is self.canceled_servers and not server.cancels:
+        if server.place is self.canceled_servers and not server.cancels and server.link is None:
             self.release(server)
 
     # A server goes -----------------------------------------------------------------------------------------

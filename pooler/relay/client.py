@@ -14,6 +14,7 @@ from mypy_extensions import i64, mypyc_attr
 from pooler.pool.lists import MemberList
 from pooler.pool.members import Client, Server
 from pooler.relay import address
+from pooler.relay.absentee import abandon
 from pooler.relay.server import ServerConnection
 from pooler.wire import messages
 from pooler.wire.framing import (
@@ -417,6 +418,20 @@ class ClientConnection(Client):
         if not self.stalled and not self.closed:
             self.release_reading()
 
+    def stop_waiting(self) -> bytes:
+        """No server will see what the client has sent: returns it, for whoever answers in place of one.
+
+        While its parameters are being set on a server, what the client sends later goes on waiting for that.
+        """
+        data = self.pending
+        self.pending = b""
+        self.query_ns = 0
+        self.xact_ns = 0
+        if self.pool is not None and self.link is None:
+            self.stalled = False
+            self.pool.withdraw(self)
+        return data
+
     def send(self, data: bytes) -> None:
         """Bytes to the client."""
         transport = self.transport
@@ -544,11 +559,10 @@ class ClientConnection(Client):
         server.resume_reading()
         if self.mid_message():
             # A Terminate would become part of the half message, and might complete a query that nobody meant.
-            server.disconnect("client disconnect before everything was sent to the server", terminate=False)
-        elif not server.ready or server.mid_message():
-            server.disconnect("client disconnect while server was not ready")
-        elif len(server.queue) > 0:
-            server.disconnect("client disconnected with query in progress")
+            reason = "client disconnect before everything was sent to the server"
+            server.close_in_query(reason, terminate=False)
+        elif not server.ready or server.mid_message() or len(server.queue) > 0:
+            abandon(server, self)
         elif server.unsent() > 0:
             server.disconnect("client disconnect before everything was sent to the server")
         else:

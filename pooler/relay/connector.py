@@ -7,12 +7,16 @@ from typing import Any, Protocol, cast
 
 from pooler.config.settings import LoadBalance, Settings
 from pooler.pool.pool import Pool
-from pooler.pool.registry import Connector
+from pooler.pool.registry import Connector, Shutdown
 from pooler.relay import address
 from pooler.relay.client import ClientConnection
 from pooler.relay.context import Context
 from pooler.relay.server import ServerConnection
 from pooler.relay.tasks import CancelDelivery, Login
+from pooler.wire import messages
+
+CARRY_SECONDS = 10.0
+"""How long a cancel request may take where `cancel_wait_timeout` is 0."""
 
 
 class Resolver(Protocol):
@@ -48,6 +52,35 @@ class ServerConnector(Connector):
         server = ServerConnection(self._context, pool, target)
         server.move_last(pool.new_servers)
         self._start(self._open(server, request))
+
+    def carry_cancel(self, target: address.Target, key: bytes, carried: Callable[[bool], None]) -> None:
+        """Takes a cancel request of the pooler's own to a server.
+
+        `carried` is called with True when the request has taken effect or was certainly not sent.
+        """
+        if self._context.registry.shutdown is not Shutdown.IMMEDIATE:
+            self._start(self._carry_cancel(target, key, carried))
+
+    async def _carry_cancel(
+        self, target: address.Target, key: bytes, carried: Callable[[bool], None]
+    ) -> None:
+        seconds = self._context.registry.settings.cancel_wait_timeout or CARRY_SECONDS
+        certain = True
+        try:
+            async with asyncio.timeout(seconds):
+                with await self._connected_socket(target) as sock:
+                    certain = False
+                    await self._loop.sock_sendall(sock, messages.cancel_request(key))
+                    # PostgreSQL has sent the signal before it closes the connection.
+                    certain = await self._loop.sock_recv(sock, 1) == b""
+        except (OSError, ValueError) as error:
+            self._log_cancel_failure(target, error)
+        carried(certain)
+
+    def _log_cancel_failure(self, target: address.Target, error: Exception) -> None:
+        where = f"{target.address.host}:{target.address.port}"
+        reason = str(error) or "timeout"
+        self._context.registry.log.warning(f"cannot carry a cancel request to {where}: {reason}")
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)

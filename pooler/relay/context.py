@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
 
     from pooler.auth.scram import ScramSecret
+    from pooler.relay.address import Target
     from pooler.relay.client import ClientConnection, ClientPhase
     from pooler.relay.server import ServerConnection
 
@@ -29,6 +30,7 @@ class Context:
         self.reset: Callable[[ServerConnection], None]
         self.check: Callable[[ServerConnection], None]
         self.apply: Callable[[ServerConnection, ClientConnection], bool]
+        self.carry_cancel: Callable[[Target, bytes, Callable[[bool], None]], None]
         self.statements = StatementCatalog()
         self.configure()
 

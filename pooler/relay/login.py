@@ -12,8 +12,9 @@ from pooler.auth.client_login import LoginError, PasswordExchange, begin
 from pooler.config.settings import AuthType, list_contains
 from pooler.config.snapshot import DatabaseConfig
 from pooler.pool.catalog import Credentials, Database
-from pooler.pool.members import WELCOME
+from pooler.pool.members import SERVER, WELCOME
 from pooler.pool.registry import ADMIN_DATABASE, Shutdown
+from pooler.relay.cancelled import cancel_waiting
 from pooler.relay.client import ClientConnection, ClientPhase
 from pooler.relay.context import Context
 from pooler.relay.server import ServerConnection
@@ -584,10 +585,11 @@ class ClientLogin(ClientPhase):
             victim.phase.cancelled()
             return
         server = victim.link
-        if not isinstance(server, ServerConnection):
+        if victim.awaits == SERVER or (isinstance(server, ServerConnection) and server.setting_parameters):
+            request.disconnect("cancel request for waiting client", notify=False)
+            cancel_waiting(victim)
+        elif not isinstance(server, ServerConnection):
             request.disconnect("cancel request for idle client", notify=False)
-        elif server.setting_parameters:
-            request.disconnect("ignoring cancel request for server that is setting vars", notify=False)
         else:
             self.busy = True
             request.pool = server.pool

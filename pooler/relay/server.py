@@ -272,6 +272,9 @@ class ServerConnection(Server):
             elif kind == PORTAL_SUSPENDED or kind == EMPTY_QUERY:
                 action = queue.answered(EXECUTE)
             elif kind == COPY_IN_RESPONSE or kind == COPY_BOTH_RESPONSE:
+                if client.absent:
+                    self.disconnect("nobody is left to copy from")
+                    return
                 queue.copy_started()
             if action != FORWARD:
                 self._pass(client, data, start, position, size)
@@ -333,11 +336,13 @@ class ServerConnection(Server):
             self.pool.stats.query_ns += self.request_ns - client.query_ns
             client.query_ns = 0
         if not self.ready:
+            if client.absent:
+                self.disconnect("client disconnect while server was not ready")
             return
         if client.xact_ns != 0:
             self.pool.stats.xact_ns += self.request_ns - client.xact_ns
             client.xact_ns = 0
-        if self.pool.mode != SESSION:
+        if self.pool.mode != SESSION or client.absent:
             self.release_if_free()
 
     def release_if_free(self) -> None:
@@ -544,6 +549,31 @@ class ServerConnection(Server):
 
     # The end -----------------------------------------------------------------------------------------------
 
+    def cancel_query(self) -> None:
+        """Has PostgreSQL cancel what the server runs for a client that has left.
+
+        Until the request is known to have arrived, the server goes to nobody else.
+        """
+        absentee = self.link
+        if absentee is None or not absentee.absent:
+            return
+        self.cancels.append(absentee)
+        self.context.carry_cancel(self.target, self.cancel_key, self._cancel_carried)
+
+    def _cancel_carried(self, certain: bool) -> None:
+        if not certain:
+            self.close_needed = True
+        for cancel in self.cancels:
+            if cancel.absent:
+                self.pool.cancel_arrived(self, cancel)
+                return
+
+    def close_in_query(self, reason: str, terminate: bool = True) -> None:
+        """Closes the connection, and has PostgreSQL cancel what it runs: it would not notice by itself."""
+        if len(self.queue) > 0 and self.cancel_key and not self.closed:
+            self.context.carry_cancel(self.target, self.cancel_key, _whatever)
+        self.disconnect(reason, terminate)
+
     def disconnect(self, reason: str, terminate: bool = True) -> None:
         """Closes the connection. A client that is linked to it is told the reason and closed too."""
         if self.closed:
@@ -600,6 +630,10 @@ class ServerConnection(Server):
 
 def _fake(kind: i64) -> bytes:
     return messages.PARSE_COMPLETE_MESSAGE if kind == PARSE else messages.CLOSE_COMPLETE_MESSAGE
+
+
+def _whatever(certain: bool) -> None:
+    """The server is closed, so nobody waits for this."""
 
 
 def _unasked(kind: i64) -> bool:

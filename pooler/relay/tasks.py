@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pooler.auth.server_login import ServerLogin, ServerLoginError, ServerLoginRejected
 from pooler.relay.client import ClientConnection
-from pooler.relay.server import CANCEL_DELIVERED, ServerConnection, ServerTask
+from pooler.relay.server import CANCEL_DELIVERED, SESSION, ServerConnection, ServerTask
 from pooler.wire import messages
 from pooler.wire.errors import ProtocolError
 from pooler.wire.framing import (
@@ -276,8 +276,12 @@ def apply_parameters(server: ServerConnection, client: ClientConnection) -> bool
 def _parameters_set(server: ServerConnection, client: ClientConnection) -> None:
     server.setting_parameters = False
     _take_canonical(server, client)
-    if server.link is client:
-        client.unstall()
+    if server.link is not client:
+        return
+    client.unstall()
+    if server.pool.mode != SESSION:
+        # What the client had sent may have been cancelled meanwhile.
+        server.release_if_free()
 
 
 def _take_canonical(server: ServerConnection, client: ClientConnection) -> None:

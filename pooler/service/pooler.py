@@ -53,7 +53,9 @@ class Pooler:
         self._resolver = dns.Resolver(
             loop, lambda: self.registry.settings, log, on_change=self._addresses_gone
         )
-        self.registry.connector = ServerConnector(self.context, loop, _Addresses(self._resolver), tune_socket)
+        connector = ServerConnector(self.context, loop, _Addresses(self._resolver), tune_socket)
+        self.registry.connector = connector
+        self.context.carry_cancel = connector.carry_cancel
         self.context.console = self._console
         self.context.call_later = loop.call_later
         self.context.console_welcome = lambda key, own: console_welcome(key, self.registry.settings, own)
@@ -83,6 +85,7 @@ class Pooler:
         for timer in self._timers:
             timer.cancel()
         self._acceptor.close()
+        self.registry.shutdown = Shutdown.IMMEDIATE
         log = self.registry.settings.log_disconnections
         for client in list(self.registry.clients()):
             client.disconnect("" if not log else "pooler is shutting down", notify=False)

@@ -83,6 +83,10 @@ class RequestQueue:
         """The outstanding entries, oldest first."""
         return [] if self.head == 0 else [int(self.head), *self.rest]
 
+    def newest(self) -> i64:
+        """The entry that was pushed last; 0 if nothing is outstanding."""
+        return self.rest[-1] if self.rest else self.head
+
     def push(self, entry: i64) -> bool:
         """A request is about to be sent. False: the server will discard it, and owes nothing for it."""
         kind = entry & KIND

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import psycopg
 import pytest
 
@@ -18,7 +16,7 @@ from tests.integration.clients import (
     wait_for_pool,
     wait_until,
 )
-from tests.support.bouncer import USER, PoolerProcess
+from tests.support.bouncer import PoolerProcess
 from tests.support.fakeserver import FakeConnection, FakeServer, error_response
 from tests.support.rawclient import message
 
@@ -278,17 +276,3 @@ def test_clients_outlive_a_restart_of_the_server(pooler: PoolerFactory) -> None:
             server.restart()
             wait_for_pool(process, sv_idle=0)
             assert value(client, "SELECT 2") == 2
-
-
-def test_server_of_a_client_that_left_in_a_query_is_closed(
-    pooler: PoolerFactory, postgres: TemporaryPostgres, roles: Mapping[str, str]
-) -> None:
-    process = pooler(settings={"pool_mode": "transaction", "default_pool_size": 1})
-    client = process.connect(DATABASE)
-    pid = backend_pid(client)
-    client.pgconn.send_query(b"SELECT pg_sleep(1)")
-    client.pgconn.flush()
-    wait_for_pool(process, sv_active=1)
-    client.close()
-    with process.connect(DATABASE, user=USER) as next_client:
-        assert backend_pid(next_client) != pid

@@ -1,0 +1,79 @@
+"""A request that was cancelled before any server saw it."""
+
+from pooler.relay.client import ClientConnection, ClientPhase
+from pooler.wire import messages
+from pooler.wire.framing import FUNCTION_CALL, HEADER, QUERY, SYNC, TERMINATE, body_length
+
+QUERY_CANCELED = "57014"
+
+
+class CancelledRequest(ClientPhase):
+    """Answers for PostgreSQL: the error, then nothing up to the end of the request, then ReadyForQuery.
+
+    A request ends with its Query or FunctionCall, or in the extended protocol with its Sync, which may be
+    still to come (protocol chapter, "Extended Query").
+    """
+
+    def __init__(self, client: ClientConnection) -> None:
+        self.client = client
+        self.head = b""
+        self.remaining = 0
+        self.last = False
+
+    def begin(self, data: bytes) -> None:
+        """`data` is what the client has sent so far, from the beginning of the request."""
+        self.client.phase = self
+        self.client.send(messages.error("ERROR", QUERY_CANCELED, "canceling statement due to user request"))
+        self.received(data)
+
+    def received(self, data: bytes) -> None:
+        """More of the request, or what follows it."""
+        data = self.head + data
+        self.head = b""
+        position = 0
+        while not self.client.closed:
+            skipped = min(self.remaining, len(data) - position)
+            self.remaining -= skipped
+            position += skipped
+            if self.remaining > 0:
+                return
+            if self.last:
+                self._end(data[position:])
+                return
+            if len(data) - position < HEADER:
+                self.head = data[position:]
+                return
+            self._message(data, position)
+
+    def _message(self, data: bytes, position: int) -> None:
+        client = self.client
+        length = int(body_length(data, position))
+        if length < 4 or length > client.context.max_packet:
+            client.disconnect(f"bad packet header: '{data[position : position + HEADER].hex()}'")
+        elif data[position] == TERMINATE:
+            client.disconnect("client close request", notify=False)
+        else:
+            self.remaining = length + 1
+            self.last = data[position] in (QUERY, FUNCTION_CALL, SYNC)
+
+    def _end(self, rest: bytes) -> None:
+        self.client.send(messages.READY_IDLE)
+        self.client.phase = None
+        if rest:
+            self.client.data_received(rest)
+
+    def proceed(self) -> None:
+        """It waits for nothing."""
+
+    def closed(self) -> None:
+        """Nothing to let go of."""
+
+    def cancelled(self) -> None:
+        """It is already."""
+
+
+def cancel_waiting(client: ClientConnection) -> None:
+    """The client's request waits, for a server or for its parameters to be set there, and is cancelled."""
+    data = client.stop_waiting()
+    CancelledRequest(client).begin(data)
+    client.release_reading()
