@@ -13,7 +13,6 @@ from pooler.relay.absentee import Absentee
 from pooler.relay.client import ClientConnection
 from pooler.relay.server import ServerConnection
 
-_NO_REPLICATION = "none"
 _NO_TLS = ""
 
 Connection = ClientConnection | ServerConnection
@@ -144,7 +143,7 @@ class _View:
             "C" if isinstance(connection, ClientConnection) else "S",
             _user(connection) or "(nouser)",
             connection.pool.database.name if connection.pool is not None else "(nodb)",
-            _NO_REPLICATION,
+            "none" if connection.replication is None else connection.replication.kind.value,
             "idle" if state == "active" and link is None else state,
             connection.remote.host,
             connection.remote.port,

@@ -143,8 +143,7 @@ class Settings:
     cancel_wait_timeout: float = setting(
         "10",
         Seconds(),
-        help="Give up a cancel request that got no server for this long (0: never), "
-        "and close a server that goes on with the query of a client that left (0: at once)",
+        help="Give up a cancel request, or a server that goes on for a client that left, after this long",
     )
     client_idle_timeout: float = setting(
         "0",

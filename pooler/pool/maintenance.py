@@ -94,7 +94,10 @@ def _above_minimum(pool: Pool) -> bool:
 
 def _check_active(pool: Pool, server: Server) -> None:
     policy = pool.policy
-    if policy.server_fast_close and server.ready and server.close_needed:
+    if server.close_needed and (
+        server.replication is not None or (policy.server_fast_close and server.ready)
+    ):
+        # Replication goes on for ever, so nobody can wait for its end.
         server.disconnect("database configuration changed")
         return
     client = server.link

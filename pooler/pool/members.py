@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import i64
 
 from pooler.pool.lists import Member, MemberList
+from pooler.pool.replication import Replication
 from pooler.wire.parameters import Values
 from pooler.wire.prepared import Statement
 from pooler.wire.requests import RequestQueue
@@ -38,6 +39,7 @@ class Client(Member):
         "params",
         "pool",
         "query_ns",
+        "replication",
         "request_ns",
         "settling",
         "wait_ns",
@@ -55,6 +57,7 @@ class Client(Member):
     xact_ns: i64
     awaits: i64
     notified: bool
+    replication: Replication | None
     absent: bool
     """It has left, and this stands in for it until the server has come to an end with its query."""
     settling: bool
@@ -76,6 +79,7 @@ class Client(Member):
         self.xact_ns = 0
         self.awaits = NOTHING
         self.notified = False
+        self.replication = None
         self.absent = False
         self.settling = False
         self.congested = False
@@ -147,6 +151,7 @@ class Server(Member):
         "pool",
         "queue",
         "ready",
+        "replication",
         "request_ns",
         "setting_parameters",
     )
@@ -156,6 +161,8 @@ class Server(Member):
     link: "Client | None"
     params: Values
     queue: RequestQueue
+    replication: Replication | None
+    """It belongs to one replication client from its login to its end."""
     ready: bool
     idle_in_transaction: bool
     setting_parameters: bool
@@ -173,6 +180,7 @@ class Server(Member):
         self.link = None
         self.params = params
         self.queue = RequestQueue()
+        self.replication = None
         self.ready = False
         self.idle_in_transaction = False
         self.setting_parameters = False

@@ -125,7 +125,7 @@ class Pool:
         """A server for this client, linked to it; or None: the client now waits in line, or was refused and
         closed.
         """
-        server = self._take_idle()
+        server = self._take_idle() if client.replication is None else None
         if server is not None:
             self._link(client, server)
             return server
@@ -185,11 +185,12 @@ class Pool:
             return
         self.dispatching = True
         try:
+            if not self.paused and self.replication_in_turn() is not None:
+                self.launch()
             while not self.paused:
-                waiting = self.waiting_clients.first
-                if waiting is None:
+                client = self._next_in_line()
+                if client is None:
                     break
-                client = cast(Client, waiting)
                 if client.awaits == WELCOME:
                     if self.welcome is None:
                         break
@@ -202,6 +203,42 @@ class Pool:
                 self._awaken(client)
         finally:
             self.dispatching = False
+
+    def _next_in_line(self) -> Client | None:
+        """The first waiting client that any server suits, or that only has to be greeted."""
+        member = self.waiting_clients.first
+        while member is not None:
+            client = cast(Client, member)
+            if client.replication is None:
+                return client
+            if client.awaits == WELCOME and self.welcome is not None and client.link is None:
+                return client
+            member = member.following
+        return None
+
+    def replication_in_turn(self) -> Client | None:
+        """The client that the next new server is for, if the first in line wants one of its own."""
+        first = self.waiting_clients.first
+        if first is None:
+            return None
+        client = cast(Client, first)
+        if client.replication is None or client.link is not None:
+            return None
+        return client
+
+    def dedicate(self, server: Server) -> None:
+        """A server has logged in for a replication client, and works for it from now on."""
+        client = server.link
+        if client is None:
+            server.disconnect("replication client was closed")
+            return
+        self.login_failed = False
+        self.connect_failed = False
+        self.stats.server_assignment_count += 1
+        server.move_last(self.active_servers)
+        self._awaken(client)
+        if self.waiting_clients.count > 0:
+            self.registry.attend_soon(self)
 
     def _awaken(self, client: Client) -> None:
         self.withdraw(client)
@@ -331,7 +368,18 @@ class Pool:
             for server in servers:
                 cast(Server, server).close_needed = True
         for server in self.new_servers:
-            cast(Server, server).disconnect("connect string changed")
+            self._give_up_login(cast(Server, server), "connect string changed")
+
+    def _give_up_login(self, server: Server, reason: str) -> None:
+        """Closes a server on purpose: a login that was under way has not failed, and a replication client
+        that it was for waits for another.
+        """
+        client = server.link
+        if client is not None:
+            client.link = None
+            server.link = None
+        server.close_needed = True
+        server.disconnect(reason)
 
     # More servers ------------------------------------------------------------------------------------------
 
@@ -361,10 +409,7 @@ class Pool:
         if self.waiting_cancels.count == 0:
             resting += self.new_servers
         for member in resting:
-            server = cast(Server, member)
-            # Closed on purpose: a login that was under way has not failed.
-            server.close_needed = True
-            server.disconnect("pause mode")
+            self._give_up_login(cast(Server, member), "pause mode")
 
     def _recheck(self) -> None:
         """Takes a long unused server into use, after a check query if one is due."""
@@ -397,7 +442,9 @@ class Pool:
             return
         if self.connect_failed and monotonic_ns() - self.last_connect_ns < self.policy.server_login_retry_ns:
             return
-        if self._cancel_may_exceed() or (self._below_pool_size() and self.registry.make_room(self, evict)):
+        if self._cancel_may_exceed() or (
+            self._below_pool_size(evict) and self.registry.make_room(self, evict)
+        ):
             self.last_connect_ns = monotonic_ns()
             self.last_active_ns = self.last_connect_ns
             self.database.connections += 1
@@ -409,12 +456,18 @@ class Pool:
         """A cancel request may take the pool up to twice its size, since it frees what blocks it."""
         return self.waiting_cancels.count > 0 and self.all_servers() < 2 * self.policy.pool_size
 
-    def _below_pool_size(self) -> bool:
+    def _below_pool_size(self, evict: bool) -> bool:
         size = self.policy.pool_size
         servers = self.all_servers()
-        if size <= 0 or servers < size or self.welcome is None:
+        if size <= 0 or servers < size or (self.welcome is None and self.replication_in_turn() is None):
             return True
-        return self._may_use_reserve(servers)
+        if self._may_use_reserve(servers):
+            return True
+        # A replication client cannot have the idle server that another client would be given.
+        while evict and self.replication_in_turn() is not None and self.all_servers() >= size:
+            if not self.registry.evict([self]):
+                return False
+        return self.all_servers() < size
 
     def _may_use_reserve(self, servers: int) -> bool:
         """The first in line has waited `reserve_pool_timeout`, and the reserve is not used up."""

@@ -345,19 +345,19 @@ class Registry:
         database = pool.database
         limit = database.max_connections(self.settings)
         if limit > 0:
-            while evict and database.connections >= limit and self._evict(self.pools_of(database)):
+            while evict and database.connections >= limit and self.evict(self.pools_of(database)):
                 pass
             if database.connections >= limit:
                 return False
         user = pool.credentials.user
         limit = user.max_connections(self.settings) if user is not None else 0
         if user is not None and limit > 0:
-            while evict and user.connections >= limit and self._evict(list(user.pools.values())):
+            while evict and user.connections >= limit and self.evict(list(user.pools.values())):
                 pass
             return user.connections < limit
         return True
 
-    def _evict(self, pools: list[Pool]) -> bool:
+    def evict(self, pools: list[Pool]) -> bool:
         """Closes the server that has been unused for longest in these pools; those under test only where
         nobody waits.
         """

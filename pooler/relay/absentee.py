@@ -92,8 +92,8 @@ def can_finish(server: "ServerConnection") -> bool:
 
 def abandon(server: "ServerConnection", left: Client) -> None:
     """The client is gone; the server has its query cancelled, and is drained or closed."""
-    may_take_time = server.pool.policy.cancel_wait_timeout_ns > 0
-    if not (may_take_time and server.cancel_key and can_finish(server)):
+    worth_it = server.pool.policy.cancel_wait_timeout_ns > 0 and server.replication is None
+    if not (worth_it and server.cancel_key and can_finish(server)):
         server.close_in_query("client disconnect while server was not ready")
         return
     absentee = Absentee(left)

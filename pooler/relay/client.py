@@ -206,7 +206,7 @@ class ClientConnection(Client):
         start: i64 = 0
         position: i64 = 0
         server = self.link
-        renames = self.context.max_prepared > 0 and pool.mode != 0
+        renames = self.context.max_prepared > 0 and pool.mode != 0 and self.replication is None
         if self.remaining > 0:
             if self.remaining >= size:
                 self.remaining -= size
@@ -557,12 +557,18 @@ class ClientConnection(Client):
             # is used again.
             return
         server.resume_reading()
-        if self.mid_message():
+        if server.task is not None and server.replication is not None:
+            # It was logging in for this client alone, and has not failed.
+            server.close_needed = True
+            server.disconnect("replication client disconnected", terminate=False)
+        elif self.mid_message():
             # A Terminate would become part of the half message, and might complete a query that nobody meant.
             reason = "client disconnect before everything was sent to the server"
             server.close_in_query(reason, terminate=False)
         elif not server.ready or server.mid_message() or len(server.queue) > 0:
             abandon(server, self)
+        elif server.replication is not None:
+            server.disconnect("replication client was closed")
         elif server.unsent() > 0:
             server.disconnect("client disconnect before everything was sent to the server")
         else:

@@ -14,11 +14,12 @@ from pooler.config.snapshot import DatabaseConfig
 from pooler.pool.catalog import Credentials, Database
 from pooler.pool.members import SERVER, WELCOME
 from pooler.pool.registry import ADMIN_DATABASE, Shutdown
+from pooler.pool.replication import PARAMETER, Replication
 from pooler.relay.cancelled import cancel_waiting
 from pooler.relay.client import ClientConnection, ClientPhase
 from pooler.relay.context import Context
 from pooler.relay.server import ServerConnection
-from pooler.relay.startup_options import OptionsError, parse_options
+from pooler.relay.startup import StartupRefused, read_startup
 from pooler.relay.tasks import AuthQuery
 from pooler.wire import messages
 from pooler.wire.errors import ProtocolError
@@ -47,6 +48,7 @@ class ClientLogin(ClientPhase):
         self.own_user = False
         self.is_admin = False
         self.busy = False
+        self.replication: Replication | None = None
 
     # ClientPhase -------------------------------------------------------------------------------------------
 
@@ -166,79 +168,19 @@ class ClientLogin(ClientPhase):
     def _startup(self, startup: messages.Startup) -> None:
         client = self.client
         self.started = True
-        database = user = ""
-        application_name: str | None = None
-        extensions: list[str] = []
-        options = ""
-        for key, value in startup.parameters:
-            if key == "database":
-                database = value
-            elif key == "user":
-                user = value
-            elif key == "options":
-                options = value
-            elif key == "application_name":
-                application_name = value
-            elif key == "replication":
-                if value.lower() not in ("0", "off", "no", "false", "f", "n"):
-                    client.disconnect("replication connections are not available in this release")
-                    return
-            elif key.startswith("_pq_."):
-                extensions.append(key)
-            elif not self._parameter(key, value):
-                return
-        if not self._options(options):
+        try:
+            wanted = read_startup(client, startup)
+        except StartupRefused as refused:
+            client.disconnect(str(refused))
             return
-        if not user:
-            client.disconnect("no username supplied")
-            return
-        self._application_name(application_name)
-        database = database or user
+        self.replication = wanted.replication
         settings = self.registry.settings
-        if self.registry.client_count > settings.max_client_conn and database != ADMIN_DATABASE:
+        if self.registry.client_count > settings.max_client_conn and wanted.database != ADMIN_DATABASE:
             client.disconnect("no more connections allowed (max_client_conn)")
             return
-        if startup.minor_is_newer or extensions:
-            client.send(messages.negotiate_protocol_version(extensions))
-        self._find_pool(database, user)
-
-    def _parameter(self, name: str, value: str) -> bool:
-        if self._track(name, value) or list_contains(self.registry.settings.ignore_startup_parameters, name):
-            return True
-        self.registry.log.warning(f"unsupported startup parameter: {name}={value}", self.client.describe())
-        self.client.disconnect(f"unsupported startup parameter: {name}")
-        return False
-
-    def _options(self, text: str) -> bool:
-        ignored = self.registry.settings.ignore_startup_parameters
-        try:
-            for name, value in parse_options(text):
-                if not self._track(name, value) and not (
-                    list_contains(ignored, name) or list_contains(ignored, "options")
-                ):
-                    self.registry.log.warning(
-                        f"unsupported startup parameter in options: {name}={value}", self.client.describe()
-                    )
-                    self.client.disconnect(f"unsupported startup parameter in options: {name}")
-                    return False
-        except OptionsError as error:
-            self.client.disconnect(str(error))
-            return False
-        return True
-
-    def _track(self, name: str, value: str) -> bool:
-        parameters = self.registry.parameters
-        place = parameters.position(name)
-        if place is None:
-            return False
-        self.client.params = parameters.with_value(self.client.params, place, value)
-        return True
-
-    def _application_name(self, name: str | None) -> None:
-        if self.registry.settings.application_name_add_host:
-            name = f"{'app' if name is None else name} - {self.client.remote.details()}"
-        if name is not None:
-            self._track("application_name", name)
+        if startup.minor_is_newer or wanted.extensions:
+            client.send(messages.negotiate_protocol_version(wanted.extensions))
+        self._find_pool(wanted.database, wanted.user)
 
     # Who, and where ----------------------------------------------------------------------------------------
 
@@ -436,7 +378,8 @@ class ClientLogin(ClientPhase):
             client.pool = self.registry.pool(database, database.forced or credentials)
         if settings.log_connections:
             self.registry.log.info(
-                f"login attempt: db={database.name} user={credentials.name} tls=no replication=no",
+                f"login attempt: db={database.name} user={credentials.name} tls=no"
+                f" replication={self._replication_text()}",
                 client.describe(),
             )
         if database.admin and not credentials.mock and not self._may_use_console(credentials):
@@ -451,6 +394,9 @@ class ClientLogin(ClientPhase):
                 self._finish()
         else:
             self._ask_password(credentials)
+
+    def _replication_text(self) -> str:
+        return "no" if self.replication is None else PARAMETER[self.replication.kind]
 
     def _may_use_console(self, credentials: Credentials) -> bool:
         settings = self.registry.settings
@@ -513,6 +459,9 @@ class ClientLogin(ClientPhase):
             return
         pool = client.pool
         assert pool is not None
+        if not database.admin:
+            # Not before: auth_query runs on an ordinary server.
+            client.replication = self.replication
         client.greeted = True
         client.move_last(pool.active_clients)
         pool.stats.client_login_count += 1
@@ -535,13 +484,22 @@ class ClientLogin(ClientPhase):
         else:
             parameters = self.registry.parameters
             client.params = parameters.filled(client.params, pool.defaults)
-            client.send(self._welcome_messages(pool.welcome or messages.AUTHENTICATION_OK))
+            client.send(
+                self._welcome_messages(
+                    self._own_server_welcome() or pool.welcome or messages.AUTHENTICATION_OK
+                )
+            )
         rest = bytes(self.buffer)
         self.buffer.clear()
         client.phase = self.context.console(client, self.is_admin) if pool.database.admin else None
         client.release_reading()
         if rest:
             client.data_received(rest)
+
+    def _own_server_welcome(self) -> bytes:
+        """What the server has reported that logged in for this client alone."""
+        server = self.client.link
+        return server.welcome if isinstance(server, ServerConnection) else b""
 
     def _welcome_messages(self, start: bytes) -> bytes:
         client = self.client

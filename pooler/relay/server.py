@@ -100,6 +100,7 @@ class ServerConnection(Server):
         "target",
         "task",
         "transport",
+        "welcome",
     )
 
     context: "Context"
@@ -115,6 +116,8 @@ class ServerConnection(Server):
     local: address.Address
     remote: address.Address
     reading_stopped: bool
+    welcome: bytes
+    """What it reported at its login, for the replication client that it belongs to."""
     prepared: dict[Statement, None]
     """Statements that are prepared here, or will be when the server gets to it; least recently used first."""
 
@@ -133,6 +136,7 @@ class ServerConnection(Server):
         self.local = address.UNKNOWN
         self.remote = target.address
         self.reading_stopped = False
+        self.welcome = b""
         self.prepared = {}
 
     # asyncio -----------------------------------------------------------------------------------------------
@@ -309,7 +313,7 @@ class ServerConnection(Server):
         status: i64 = data[position + HEADER]
         self.ready = status == IDLE
         self.idle_in_transaction = status != IDLE
-        return self.ready or self.pool.mode != STATEMENT
+        return self.ready or self.pool.mode != STATEMENT or self.replication is not None
 
     def _refuse_ready(self, length: i64) -> None:
         if length != 5:
@@ -348,7 +352,7 @@ class ServerConnection(Server):
     def release_if_free(self) -> None:
         """Back to the pool, unless a message is half way, or something is still owed."""
         client = self.link
-        if client is None or not self.ready or len(self.queue) > 0:
+        if client is None or not self.ready or len(self.queue) > 0 or self.replication is not None:
             return
         if self.mid_message() or client.mid_message():
             return
@@ -570,7 +574,7 @@ class ServerConnection(Server):
 
     def close_in_query(self, reason: str, terminate: bool = True) -> None:
         """Closes the connection, and has PostgreSQL cancel what it runs: it would not notice by itself."""
-        if len(self.queue) > 0 and self.cancel_key and not self.closed:
+        if len(self.queue) > 0 and not self.queue.copying and self.cancel_key and not self.closed:
             self.context.carry_cancel(self.target, self.cancel_key, _whatever)
         self.disconnect(reason, terminate)
 

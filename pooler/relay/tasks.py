@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pooler.auth.server_login import ServerLogin, ServerLoginError, ServerLoginRejected
+from pooler.pool.replication import PARAMETER
 from pooler.relay.client import ClientConnection
 from pooler.relay.server import CANCEL_DELIVERED, SESSION, ServerConnection, ServerTask
 from pooler.wire import messages
@@ -59,10 +60,31 @@ class Login(ServerTask):
             "datestyle": config.datestyle,
             "timezone": config.timezone,
             "application_name": config.application_name,
+            **self._for_replication(),
             "user": self.server.pool.credentials.name,
         }
         given = [(name, value) for name, value in options.items() if value is not None]
         self.server.converse(self, messages.startup(given))
+
+    def _for_replication(self) -> dict[str, str | None]:
+        """If the first in line is a replication client, the server is for it, with its parameters."""
+        server = self.server
+        client = server.pool.replication_in_turn()
+        if client is None or client.replication is None:
+            return {}
+        server.replication = client.replication
+        server.link = client
+        client.link = server
+        names = server.context.registry.parameters.names
+        own = {
+            name.lower(): value for name, value in zip(names, client.params, strict=True) if value is not None
+        }
+        options = client.replication.options
+        return {
+            **own,
+            "replication": PARAMETER[client.replication.kind],
+            "options": options or None,
+        }
 
     def message(self, kind: int, body: bytes) -> bool:
         """One message of the login, or of the answer to `connect_query`."""
@@ -87,7 +109,13 @@ class Login(ServerTask):
 
     def finished(self) -> None:
         """Logged in: the pool may use the server."""
-        self.server.pool.release(self.server)
+        server = self.server
+        client = server.link
+        if client is None:
+            server.pool.release(server)
+            return
+        client.params = server.params
+        server.pool.dedicate(server)
 
     def _authenticate(self, body: bytes) -> None:
         server = self.server
@@ -141,10 +169,14 @@ class Login(ServerTask):
         return True
 
     def _learn_welcome(self) -> None:
-        pool = self.server.pool
-        if pool.welcome is None:
-            pool.welcome = messages.AUTHENTICATION_OK + bytes(self.untracked)
-            pool.defaults = self.server.params
+        server, pool = self.server, self.server.pool
+        welcome = messages.AUTHENTICATION_OK + bytes(self.untracked)
+        if server.replication is not None:
+            # What its client asked for is no measure for others.
+            server.welcome = welcome
+        elif pool.welcome is None:
+            pool.welcome = welcome
+            pool.defaults = server.params
 
     def _refused(self, body: bytes) -> None:
         server = self.server
@@ -153,6 +185,11 @@ class Login(ServerTask):
         server.context.registry.log.warning(
             f"server login failed: {found.severity} {text}", server.describe()
         )
+        if server.replication is not None:
+            # Replication needs permissions that others can do without.
+            server.close_needed = True
+            server.disconnect("login failed")
+            return
         if found.sqlstate != CANNOT_CONNECT_NOW:
             server.pool.fail_waiting(text, found.sqlstate or messages.PROTOCOL_VIOLATION)
         server.disconnect(text)
