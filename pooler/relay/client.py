@@ -34,7 +34,7 @@ from pooler.wire.framing import (
     TERMINATE,
     body_length,
 )
-from pooler.wire.prepared import Statement, renamed_bind, statement_name
+from pooler.wire.prepared import FORGETTING_LIMIT, Statement, forgets_all, renamed_bind, statement_name
 
 if TYPE_CHECKING:
     from pooler.pool.catalog import Credentials, Database
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 PENDING_LIMIT: Final = 64 * 1024
 """Bytes that a waiting client may send ahead before its socket is left alone."""
+
+LETTER_D: Final = 0x64
 
 QUEUED_NOTICE: Final = "No server connection available in postgres backend, client being queued"
 
@@ -227,10 +229,17 @@ class ClientConnection(Client):
             end = position + 1 + length
             passing = True
             owed = True
+            forgetting = False
             if kind == QUERY:
                 if self.context.disable_pqexec:
                     self.disconnect("PQexec disallowed")
                     return
+                if renames and length < FORGETTING_LIMIT:
+                    if end > size:
+                        self.collecting = end - position
+                        break
+                    initial: i64 = data[position + HEADER] if length > 4 else 0
+                    forgetting = (initial | 0x20) == LETTER_D and forgets_all(data[position + HEADER : end])
             elif kind == COPY_DATA or kind == COPY_DONE or kind == COPY_FAIL:
                 # With nothing outstanding these were under way when a COPY failed: PostgreSQL would throw
                 # them away as well.
@@ -290,6 +299,8 @@ class ClientConnection(Client):
                     self._pass(server, data, start, position, size)
                     start = min(end, size)
                     passing = self._named(cast(ServerConnection, server), kind, data[position:start], named)
+                elif forgetting:
+                    server.queue.push_forgetting(kind)
                 elif owed:
                     server.queue.push(kind)
             if not passing:

@@ -191,6 +191,7 @@ class ServerConnection(Server):
             data = self.head + data
             self.head = b""
         size: i64 = len(data)
+        limit: i64 = self.context.max_packet
         self.pool.stats.server_bytes += size
         start: i64 = 0
         position: i64 = 0
@@ -212,13 +213,13 @@ class ServerConnection(Server):
                 start = position
                 self._send_fakes(client)
         while True:
-            if queue.head != 0:
+            if queue.head != 0 and size <= limit:
                 position = skip_rows(data, position, size)
             if size - position < HEADER:
                 break
             kind: i64 = data[position]
             length = body_length(data, position)
-            if length < 4 or length > self.context.max_packet:
+            if length < 4 or length > limit:
                 self._pass(client, data, start, position, size)
                 self.disconnect("bad pkt header")
                 return

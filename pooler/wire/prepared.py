@@ -19,6 +19,13 @@ MISSING: Final = b"pooldeck: a name that no statement has"
 """Bound in place of a Parse that PostgreSQL would refuse: its error takes the place of that of the Parse."""
 
 
+FORGETTING_LIMIT: Final = 40
+"""The length field of a Query that `forgets_all` need not look at."""
+
+_FORGETTING: Final = (b"DISCARD ALL", b"DEALLOCATE ALL", b"DEALLOCATE PREPARE ALL")
+_AROUND_SQL: Final = b" \t\r\n;\x00"
+
+
 @mypyc_attr(native_class=False)  # a native class cannot be referred to weakly
 class Statement:
     """The text of a Parse behind its name (query and parameter types), and what it is called on servers."""
@@ -125,6 +132,11 @@ def statement_name(kind: int, message: bytes) -> bytes | None:
         start = 6
     end = message.find(b"\x00", start)
     return None if end < 0 else message[start:end]
+
+
+def forgets_all(query: bytes) -> bool:
+    """Whether the body of a simple Query does nothing but take away all prepared statements."""
+    return query.strip(_AROUND_SQL).upper() in _FORGETTING
 
 
 def renamed_bind(message: bytes, length: int, name: bytes) -> bytes:

@@ -111,6 +111,13 @@ class RequestQueue:
         self.changes.append(change)
         return True
 
+    def push_forgetting(self, entry: i64) -> None:
+        """Like push, for a Query that takes away all prepared statements: until it is answered nobody knows
+        which there are.
+        """
+        if self.push_change(entry, Change(int(entry), None, None)):
+            self.unsettled = len(self.changes)
+
     def answered(self, kind: i64) -> i64:
         """A reply that ends a request of this kind arrived: the action of that request, or FORWARD if it was
         not the oldest.

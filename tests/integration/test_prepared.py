@@ -9,6 +9,7 @@ import pytest
 from psycopg import pq
 
 from tests.support.bouncer import PoolerProcess
+from tests.support.rawclient import RawClient, message
 
 PoolerFactory = Callable[..., PoolerProcess]
 
@@ -130,3 +131,27 @@ def test_zero_switches_the_feature_off(pooler: PoolerFactory) -> None:
         client.pgconn.prepare(b"by_its_own_name", b"select 1")
         names = client.execute("select name from pg_prepared_statements").fetchall()
         assert names == [{"name": "by_its_own_name"}]
+
+
+@pytest.mark.parametrize("sql", [b"DISCARD ALL", b"deallocate all;", b" DEALLOCATE  ALL"])
+@pytest.mark.parametrize("cut", [None, 3, 5, 9])
+def test_names_behind_one_that_takes_all_away_in_the_same_packet(
+    transaction_pooler: PoolerProcess, sql: bytes, cut: int | None
+) -> None:
+    """Whether the name is free depends on the answer; the text of the last one gives no warning."""
+    parse = message("P", b"mine\0SELECT 'token'\0\0\0")
+    execute = message("B", b"\0mine\0\0\0\0\0\0\0") + message("E", b"\0\0\0\0\0") + message("S")
+    warned = b"  " not in sql
+    with RawClient(transaction_pooler.host, transaction_pooler.port) as client:
+        client.startup("postgres", "postgres")
+        client.send(parse + message("S"))
+        client.read_until("Z")
+        query = message("Q", sql + b"\0")
+        if cut is not None:
+            client.send(query[:cut])
+            query = query[cut:]
+        client.send(query + (parse + execute if warned else b""))
+        assert [kind for kind, _ in client.read_until("Z")] == ["C", "Z"]
+        if not warned:
+            client.send(parse + execute)
+        assert [kind for kind, _ in client.read_until("Z")] == ["1", "2", "D", "C", "Z"]
