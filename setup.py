@@ -17,6 +17,7 @@ HOT_MODULES = (
     "pooler/pool/pool.py",
     "pooler/relay/absentee.py",
     "pooler/relay/client.py",
+    "pooler/relay/statements.py",
     "pooler/relay/server.py",
 )
 

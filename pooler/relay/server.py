@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mypy_extensions import i64, mypyc_attr
 
-from pooler.pool.members import Client, Server
+from pooler.pool.members import Client
 from pooler.relay import address
+from pooler.relay.statements import PreparingServer
 from pooler.wire import messages
 from pooler.wire.errors import ProtocolError
 from pooler.wire.framing import (
@@ -41,8 +42,7 @@ from pooler.wire.framing import (
     body_length,
     skip_rows,
 )
-from pooler.wire.prepared import Change, Statement, bind_missing
-from pooler.wire.requests import ACTION, FAKE, FORWARD, REPLACE, SWALLOW
+from pooler.wire.requests import ACTION, FAKE, FORWARD, REPLACE
 
 if TYPE_CHECKING:
     from pooler.pool.pool import Pool
@@ -82,20 +82,17 @@ class ServerTask(ABC):
         """
 
 
-class ServerConnection(Server):
+class ServerConnection(PreparingServer):
     """A connection to a PostgreSQL server, in one pool for all of its life."""
 
     __slots__ = (
         "cancel_key",
         "closed",
-        "context",
         "head",
         "inbox",
         "local",
         "passing",
-        "prepared",
         "reading_stopped",
-        "remaining",
         "remote",
         "target",
         "task",
@@ -103,11 +100,9 @@ class ServerConnection(Server):
         "welcome",
     )
 
-    context: "Context"
     transport: Any
     task: ServerTask | None
     head: bytes
-    remaining: i64
     passing: bool
     closed: bool
     inbox: bytearray
@@ -118,16 +113,12 @@ class ServerConnection(Server):
     reading_stopped: bool
     welcome: bytes
     """What it reported at its login, for the replication client that it belongs to."""
-    prepared: dict[Statement, None]
-    """Statements that are prepared here, or will be when the server gets to it; least recently used first."""
 
     def __init__(self, context: "Context", pool: "Pool", target: address.Target) -> None:
-        super().__init__(context.registry.next_id(), pool, context.registry.parameters.empty)
-        self.context = context
+        super().__init__(context, pool)
         self.transport = None
         self.task = None
         self.head = b""
-        self.remaining = 0
         self.passing = True
         self.closed = False
         self.inbox = bytearray()
@@ -137,7 +128,6 @@ class ServerConnection(Server):
         self.remote = target.address
         self.reading_stopped = False
         self.welcome = b""
-        self.prepared = {}
 
     # asyncio -----------------------------------------------------------------------------------------------
 
@@ -201,7 +191,7 @@ class ServerConnection(Server):
                 if self.passing:
                     client.send(data)
                 if self.remaining == 0 and queue.head & ACTION == FAKE:
-                    self._send_fakes(client)
+                    self.send_fakes(client)
                 self._after_chunk()
                 return
             position = self.remaining
@@ -211,7 +201,7 @@ class ServerConnection(Server):
             if queue.head & ACTION == FAKE:
                 self._pass(client, data, start, position, size)
                 start = position
-                self._send_fakes(client)
+                self.send_fakes(client)
         while True:
             if queue.head != 0 and size <= limit:
                 position = skip_rows(data, position, size)
@@ -246,7 +236,7 @@ class ServerConnection(Server):
                 if length == DISCARD_LENGTH or length == DEALLOCATE_LENGTH:
                     if end > size:
                         break
-                    self._forget_statements(data[position + HEADER : end])
+                    self.forget_statements(data[position + HEADER : end])
                 action = queue.completed()
             elif kind == PARAMETER_STATUS:
                 if length > PARAMETER_LIMIT:
@@ -265,7 +255,7 @@ class ServerConnection(Server):
                 queue.failed()
                 if queue.undone:
                     refusal = queue.undone[0].refusal
-                    self._undo_changes()
+                    self.undo_changes()
             elif kind == PARSE_COMPLETE:
                 action = queue.answered(PARSE)
             elif kind == BIND_COMPLETE:
@@ -295,7 +285,7 @@ class ServerConnection(Server):
             if queue.head & ACTION == FAKE:
                 self._pass(client, data, start, position, size)
                 start = position
-                self._send_fakes(client)
+                self.send_fakes(client)
         self._pass(client, data, start, position, size)
         if position < size:
             self.head = data[position:]
@@ -368,97 +358,6 @@ class ServerConnection(Server):
         """Bytes to the server."""
         self.transport.write(data)
 
-    # Prepared statements -----------------------------------------------------------------------------------
-
-    def parse_named(self, text: bytes, name: bytes) -> Statement:
-        """The client prepares a statement: here too, unless it is there already."""
-        statement = self.context.statements.share(text)
-        if statement in self.prepared:
-            self._use(statement)
-            self._owe(PARSE, Change(PARSE, statement, name))
-            return statement
-        self._make_room()
-        self.queue.push_change(PARSE, Change(PARSE, statement, name, True))
-        self._parse(statement)
-        return statement
-
-    def use_statement(self, statement: Statement) -> None:
-        """The client is about to bind or describe this statement: prepares it here if it is not."""
-        if statement in self.prepared:
-            self._use(statement)
-            return
-        self._make_room()
-        self.queue.push_change(PARSE | SWALLOW, Change(PARSE, statement, None, True))
-        self._parse(statement)
-
-    def close_named(self, statement: Statement | None, name: bytes) -> None:
-        """The client forgets a statement. It stays prepared here, for others."""
-        if statement is None:
-            self._owe(CLOSE, None)
-        else:
-            self._owe(CLOSE, Change(CLOSE, statement, name))
-
-    def refuse_parse(self, name: bytes) -> None:
-        """The client has a statement of that name already: an error where PostgreSQL would raise it."""
-        text = f'prepared statement "{messages.decode(name)}" already exists'
-        change = Change(PARSE, None, None, refusal=messages.error("ERROR", "42P05", text))
-        if self.queue.push_change(PARSE | REPLACE, change):
-            self.send(bind_missing())
-
-    def _parse(self, statement: Statement) -> None:
-        self.prepared[statement] = None
-        self.pool.stats.server_parse_count += 1
-        self.send(statement.parse())
-
-    def _use(self, statement: Statement) -> None:
-        del self.prepared[statement]
-        self.prepared[statement] = None
-
-    def _make_room(self) -> None:
-        """Closes the statements that were not used for longest, down to `max_prepared_statements`."""
-        while len(self.prepared) >= self.context.max_prepared:
-            oldest = next(iter(self.prepared))
-            del self.prepared[oldest]
-            self.queue.push_change(CLOSE | SWALLOW, Change(CLOSE, oldest, None))
-            self.send(oldest.close())
-
-    def _owe(self, kind: i64, change: Change | None) -> None:
-        """An answer of the pooler's own: at once if nothing else is due before it, else in its turn."""
-        client = self.link
-        if client is None:
-            return
-        if len(self.queue) == 0 and self.remaining == 0:
-            client.send(_fake(kind))
-        elif change is None:
-            self.queue.push(kind | FAKE)
-        else:
-            self.queue.push_change(kind | FAKE, change)
-
-    def _send_fakes(self, client: Client) -> None:
-        while True:
-            kind = self.queue.next_fake()
-            if kind == 0:
-                return
-            client.send(_fake(kind))
-
-    def _undo_changes(self) -> None:
-        """The server threw away requests that were to change what is prepared."""
-        client = self.link
-        statements = client.prepared_statements() if client is not None else {}
-        for change in reversed(self.queue.undone):
-            change.undo(statements, self.prepared)
-        self.queue.undone.clear()
-
-    def _forget_statements(self, tag: bytes) -> None:
-        """DISCARD ALL and DEALLOCATE ALL take all prepared statements with them."""
-        if tag == b"DISCARD ALL\x00" or tag == b"DEALLOCATE ALL\x00":
-            client = self.link
-            statements = client.prepared_statements() if client is not None else {}
-            statements.clear()
-            self.prepared.clear()
-            for change in self.queue.changes:
-                change.redo(statements, self.prepared)
-
     # What no client asked for ------------------------------------------------------------------------------
 
     def _note_parameter(self, body: bytes) -> None:
@@ -515,7 +414,7 @@ class ServerConnection(Server):
                 if kind == PARAMETER_STATUS:
                     self._note_parameter(body)
                 elif kind == COMMAND_COMPLETE:
-                    self._forget_statements(body)
+                    self.forget_statements(body)
                 done = task is not None and task.message(kind, body)
                 if self.closed:
                     return
@@ -631,10 +530,6 @@ class ServerConnection(Server):
         return address.prefix(
             "S", int(self.id), self.pool.database.name, self.pool.credentials.name, self.remote
         )
-
-
-def _fake(kind: i64) -> bytes:
-    return messages.PARSE_COMPLETE_MESSAGE if kind == PARSE else messages.CLOSE_COMPLETE_MESSAGE
 
 
 def _whatever(certain: bool) -> None:
