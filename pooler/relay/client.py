@@ -234,12 +234,13 @@ class ClientConnection(Client):
                 if self.context.disable_pqexec:
                     self.disconnect("PQexec disallowed")
                     return
-                if renames and length < FORGETTING_LIMIT:
-                    if end > size:
-                        self.collecting = end - position
-                        break
-                    initial: i64 = data[position + HEADER] if length > 4 else 0
-                    forgetting = (initial | 0x20) == LETTER_D and forgets_all(data[position + HEADER : end])
+                if renames and length > 4 and length < FORGETTING_LIMIT:
+                    initial: i64 = LETTER_D if size - position == HEADER else data[position + HEADER]
+                    if initial | 0x20 == LETTER_D:
+                        if end > size:
+                            self.collecting = end - position
+                            break
+                        forgetting = forgets_all(data[position + HEADER : end])
             elif kind == COPY_DATA or kind == COPY_DONE or kind == COPY_FAIL:
                 # With nothing outstanding these were under way when a COPY failed: PostgreSQL would throw
                 # them away as well.

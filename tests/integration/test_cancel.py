@@ -260,7 +260,10 @@ def test_cancel_that_comes_when_its_query_is_over_hits_nobody(pooler: PoolerFact
         client, key = _keyed_client(process)
         outcomes = {"answered": 0, "cancelled": 0}
         with client:
-            for turn in range(ROUNDS):
+            turn = 0
+            # A cancel that finds its client in line ends a turn without the server.
+            while turn < ROUNDS or (bystander.answered < ROUNDS and bystander.error is None):
+                turn += 1
                 # The query lasts about as long as the request is under way, now longer, now shorter.
                 text = f"SELECT pg_sleep({turn % 8 / 2000})".encode()
                 canceling = Background(lambda: _send_cancel(process, key))
@@ -271,7 +274,7 @@ def test_cancel_that_comes_when_its_query_is_over_hits_nobody(pooler: PoolerFact
         bystander.stopped.set()
         bystander.join()
     assert bystander.error is None
-    assert bystander.answered > ROUNDS
+    assert bystander.answered >= ROUNDS
     assert outcomes["answered"] > 0
     wait_until(lambda: pool_row(process)["sv_being_canceled"] == 0, "no cancel request is left")
 
