@@ -12,8 +12,7 @@ from pooler.pool.registry import Registry
 from pooler.relay.absentee import Absentee
 from pooler.relay.client import ClientConnection
 from pooler.relay.server import ServerConnection
-
-_NO_TLS = ""
+from pooler.relay.tls import tls_text
 
 Connection = ClientConnection | ServerConnection
 
@@ -157,7 +156,7 @@ class _View:
             _pointer(connection),
             "" if link is None else _pointer(link),
             _remote_pid(connection),
-            _NO_TLS,
+            tls_text(connection.transport),
             self._parameters.value(connection.params, "application_name") or "",
             _prepared_statements(connection),
             connection.id,

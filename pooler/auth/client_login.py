@@ -11,7 +11,15 @@ from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 from pooler.auth.codes import MD5_SALT_LENGTH, AuthCode
-from pooler.auth.scram import MECHANISM, ScramError, ScramKeys, ScramServer, SecretCache, Token
+from pooler.auth.scram import (
+    MECHANISM,
+    MECHANISM_PLUS,
+    ScramError,
+    ScramKeys,
+    ScramServer,
+    SecretCache,
+    Token,
+)
 from pooler.auth.secrets import SecretKind, kind_of, verify_md5, verify_plain
 from pooler.config.settings import AuthType
 from pooler.wire.messages import decode, message
@@ -86,14 +94,15 @@ class Md5Exchange(PasswordExchange):
 
 
 class ScramExchange(PasswordExchange):
-    """AuthenticationSASL, offering SCRAM-SHA-256 alone."""
+    """AuthenticationSASL, offering SCRAM-SHA-256, and before it SCRAM-SHA-256-PLUS if that is `offered`."""
 
-    def __init__(self, server: ScramServer) -> None:
+    def __init__(self, server: ScramServer, offered: bool = False) -> None:
         self._server = server
+        self._offered = (MECHANISM_PLUS, MECHANISM) if offered else (MECHANISM,)
         self._begun = False
 
     def request(self) -> bytes:
-        return _authentication(AuthCode.SASL, MECHANISM + b"\0\0")
+        return _authentication(AuthCode.SASL, b"\0".join(self._offered) + b"\0\0")
 
     def respond(self, body: bytes) -> Step:
         try:
@@ -103,7 +112,10 @@ class ScramExchange(PasswordExchange):
 
     def _first(self, body: bytes) -> Step:
         self._begun = True
-        challenge = self._server.first(_read_initial_response(body))
+        mechanism, message = _read_initial_response(body)
+        if mechanism not in self._offered:
+            raise LoginError("client selected an invalid SASL authentication mechanism")
+        challenge = self._server.first(message, mechanism == MECHANISM_PLUS)
         return Step(_authentication(AuthCode.SASL_CONTINUE, challenge), False)
 
     def _final(self, body: bytes) -> Step:
@@ -120,11 +132,12 @@ def begin(
     iterations: int,
     cache: SecretCache | None = None,
     token: Token = os.urandom,
+    binding: bytes = b"",
 ) -> PasswordExchange:
     """Opens the exchange that `auth_type` (plain, md5 or scram-sha-256) asks of a client.
 
     `secret` is what is stored for `user`, None if there is no such user. As in PgBouncer, md5 becomes SCRAM
-    when a SCRAM secret is stored. `mock_seed`, `iterations` and `cache` are as for ScramServer. Raises
+    when a SCRAM secret is stored. `mock_seed`, `iterations`, `cache` and `binding` are as for ScramServer. Raises
     ValueError for a method without a password.
     """
     if auth_type is AuthType.PLAIN:
@@ -133,7 +146,8 @@ def begin(
     if auth_type is AuthType.MD5 and not has_scram_secret:
         return Md5Exchange(user, secret, token)
     if auth_type in (AuthType.MD5, AuthType.SCRAM_SHA_256):
-        return ScramExchange(ScramServer(secret, mock_seed, user, iterations, token, cache))
+        server = ScramServer(secret, mock_seed, user, iterations, token, cache, binding)
+        return ScramExchange(server, binding != b"")
     raise ValueError(f"{auth_type} is not a password exchange")
 
 
@@ -152,14 +166,12 @@ def _read_password(body: bytes) -> str:
     return decode(password)
 
 
-def _read_initial_response(body: bytes) -> bytes:
-    """SASLInitialResponse: mechanism name, length of the client-first-message, that message."""
+def _read_initial_response(body: bytes) -> tuple[bytes, bytes]:
+    """SASLInitialResponse: mechanism name and client-first-message."""
     mechanism, terminator, rest = body.partition(b"\0")
     if not terminator or len(rest) < 4:
         raise ScramError("malformed SASLInitialResponse")
-    if mechanism != MECHANISM:
-        raise LoginError("client selected an invalid SASL authentication mechanism")
     (length,) = struct.unpack_from("!i", rest)
     if length != len(rest) - 4:
         raise ScramError("malformed SASLInitialResponse")
-    return rest[4:]
+    return mechanism, rest[4:]

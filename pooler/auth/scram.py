@@ -1,7 +1,7 @@
 """SCRAM-SHA-256, both sides of the exchange (RFC 5802, RFC 7677, PostgreSQL protocol "SASL Authentication").
 
-`ScramServer` authenticates a client of the pooler, `ScramClient` logs the pooler in to a server. Channel
-binding is neither offered nor accepted.
+`ScramServer` authenticates a client of the pooler, over TLS with channel binding if the client wants it
+(`tls-server-end-point`, RFC 5929). `ScramClient` logs the pooler in to a server, without.
 """
 
 import hmac
@@ -26,6 +26,7 @@ from pooler.wire.messages import decode, encode
 
 __all__ = [
     "MECHANISM",
+    "MECHANISM_PLUS",
     "ScramClient",
     "ScramError",
     "ScramKeys",
@@ -38,6 +39,9 @@ __all__ = [
 ]
 
 MECHANISM = b"SCRAM-SHA-256"
+MECHANISM_PLUS = b"SCRAM-SHA-256-PLUS"
+
+BINDING_FLAG = b"p=tls-server-end-point,"
 
 MAX_MESSAGE = 1024
 """Bytes in one SCRAM message, PostgreSQL's own limit for SASL messages."""
@@ -98,7 +102,8 @@ class ScramServer:
 
     `secret` is a plain password or a SCRAM secret. With any other (None for an unknown user, empty, md5) the
     exchange runs to its end in the same shape and then fails. `iterations` (scram_iterations) is used where
-    the secret does not say. `mock_seed` is random and the same for all exchanges of the process. Whatever the
+    the secret does not say. `binding` is the hash of our certificate on a TLS connection, empty on others.
+    `mock_seed` is random and the same for all exchanges of the process. Whatever the
     secret, `final` derives once per user and password, and not again while `cache` remembers; without a
     cache, every time.
     """
@@ -111,6 +116,7 @@ class ScramServer:
         iterations: int,
         token: Token = os.urandom,
         cache: SecretCache | None = None,
+        binding: bytes = b"",
     ) -> None:
         kind = kind_of(secret or "")
         self.keys: ScramKeys | None = None
@@ -127,17 +133,22 @@ class ScramServer:
         self._iterations = iterations
         self._token = token
         self._cache = cache
-        self._gs2_header = b""
+        self._binding = binding
+        self._bound = b""
         self._first_bare = b""
         self._server_first = b""
         self._nonce = b""
         self._finished = False
 
-    def first(self, message: bytes) -> bytes:
-        """Takes client-first-message, returns server-first-message; raises ScramError."""
+    def first(self, message: bytes, plus: bool = False) -> bytes:
+        """Takes client-first-message, returns server-first-message; raises ScramError.
+
+        `plus`: the client has chosen the mechanism with channel binding.
+        """
         if self._server_first:
             raise ScramError("second client-first-message")
-        self._gs2_header, bare = _split_gs2_header(_checked(message))
+        gs2_header, bare = _split_gs2_header(_checked(message), plus, self._binding != b"")
+        self._bound = gs2_header + (self._binding if plus else b"")
         _name, client_nonce = _values(bare, "nr", extensions=True)
         self._first_bare = bare
         self._nonce = _checked_nonce(client_nonce) + _new_nonce(self._token)
@@ -172,7 +183,7 @@ class ScramServer:
         if not separator:
             raise ScramError("could not read proof")
         binding, nonce = _values(without_proof, "cr", extensions=True)
-        if binding != encode_base64(self._gs2_header):
+        if not hmac.compare_digest(binding, encode_base64(self._bound)):
             raise ScramError("unexpected SCRAM channel-binding attribute in client-final-message")
         if not hmac.compare_digest(nonce, self._nonce):
             raise ScramError("invalid SCRAM response (nonce does not match)")
@@ -227,19 +238,35 @@ class ScramClient:
         return self._keys or ScramKeys.from_password(self._password, iterations, salt)
 
 
-def _split_gs2_header(message: bytes) -> tuple[bytes, bytes]:
-    """Cuts client-first-message into its gs2 header ("n,," or "y,,") and the rest."""
+def _split_gs2_header(message: bytes, plus: bool, offered: bool) -> tuple[bytes, bytes]:
+    """Cuts client-first-message into its gs2 header ("n,,", "y,," or "p=...,,") and the rest."""
+    length = len(_binding_flag(message, plus, offered))
+    rest = message[length:]
+    if rest.startswith(b"a"):
+        raise ScramError("client uses authorization identity, but it is not supported")
+    if not rest.startswith(b","):
+        raise ScramError("malformed SCRAM message (unexpected attribute in client-first-message)")
+    if rest.startswith(b",m"):
+        raise ScramError("client requires an unsupported SCRAM extension")
+    return message[: length + 1], rest[1:]
+
+
+def _binding_flag(message: bytes, plus: bool, offered: bool) -> bytes:
+    """What the client says about channel binding, with the comma behind it (RFC 5802, section 6)."""
     if message.startswith(b"p"):
-        raise ScramError("client requires SCRAM channel binding, but it is not supported")
+        if not plus:
+            raise ScramError("client requires SCRAM channel binding, but it is not supported")
+        if not message.startswith(BINDING_FLAG):
+            raise ScramError("client wants an unsupported type of SCRAM channel binding")
+        return BINDING_FLAG
     if message[:2] not in (b"n,", b"y,"):
         raise ScramError("malformed SCRAM message (unexpected channel-binding flag)")
-    if message[2:3] == b"a":
-        raise ScramError("client uses authorization identity, but it is not supported")
-    if message[2:3] != b",":
-        raise ScramError("malformed SCRAM message (unexpected attribute in client-first-message)")
-    if message[3:4] == b"m":
-        raise ScramError("client requires an unsupported SCRAM extension")
-    return message[:3], message[3:]
+    if plus:
+        raise ScramError("client chose SCRAM channel binding, but sent no channel-binding data")
+    if offered and message.startswith(b"y"):
+        # Somebody between us has taken the offer away.
+        raise ScramError("client supports SCRAM channel binding, but thinks that the pooler does not")
+    return message[:2]
 
 
 def _checked(message: bytes) -> bytes:

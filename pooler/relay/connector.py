@@ -12,6 +12,7 @@ from pooler.relay import address
 from pooler.relay.client import ClientConnection
 from pooler.relay.context import Context
 from pooler.relay.server import ServerConnection
+from pooler.relay.server_tls import EncryptionRequest
 from pooler.relay.tasks import CancelDelivery, Login
 from pooler.wire import messages
 
@@ -132,8 +133,12 @@ class ServerConnector(Connector):
         self._log_connected(server, unix)
         if request is not None:
             CancelDelivery(server, request).begin()
-        else:
+            return
+        tls = None if unix else self._context.server_tls
+        if tls is None:
             Login(server).begin()
+        else:
+            EncryptionRequest(server, tls, lambda: Login(server).begin()).begin()
 
     def _log_connected(self, server: ServerConnection, unix: bool) -> None:
         registry = self._context.registry

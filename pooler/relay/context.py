@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pooler.relay.address import Target
     from pooler.relay.client import ClientConnection, ClientPhase
     from pooler.relay.server import ServerConnection
+    from pooler.relay.tls import ClientTls, ServerTls
 
 LINGER: Final = 3.0
 """Seconds."""
@@ -31,6 +32,8 @@ class Context:
         self.check: Callable[[ServerConnection], None]
         self.apply: Callable[[ServerConnection, ClientConnection], bool]
         self.carry_cancel: Callable[[Target, bytes, Callable[[bool], None]], None]
+        self.client_tls: ClientTls | None = None
+        self.server_tls: ServerTls | None = None
         self.statements = StatementCatalog()
         self.configure()
 

@@ -21,6 +21,7 @@ from pooler.relay.context import Context
 from pooler.relay.server import ServerConnection
 from pooler.relay.startup import StartupRefused, read_startup
 from pooler.relay.tasks import AuthQuery
+from pooler.relay.tls import ALPN_PROTOCOL, HANDSHAKE_RECORD, TlsTransport, tls_text
 from pooler.wire import messages
 from pooler.wire.errors import ProtocolError
 from pooler.wire.framing import PASSWORD, TERMINATE
@@ -43,6 +44,8 @@ class ClientLogin(ClientPhase):
         self.buffer = bytearray()
         self.started = False
         self.refused_encryption: set[int] = set()
+        self.encrypted = False
+        self.direct = False
         self.exchange: PasswordExchange | None = None
         self.user_name = ""
         self.own_user = False
@@ -95,6 +98,9 @@ class ClientLogin(ClientPhase):
         buffer = self.buffer
         if not buffer:
             return False
+        if buffer[0] == HANDSHAKE_RECORD and self._speaks_tls():
+            self._direct_tls()
+            return False
         if buffer[0] != 0:
             self._message_too_early(buffer[0])
             return False
@@ -118,7 +124,11 @@ class ClientLogin(ClientPhase):
 
     def _packet(self, code: int, packet: bytes) -> None:
         client = self.client
-        if code == messages.SSL_REQUEST:
+        if code == messages.SSL_REQUEST and self.encrypted:
+            client.disconnect("SSL req inside SSL", notify=False)
+        elif code == messages.SSL_REQUEST and self._speaks_tls():
+            self._accept_encryption()
+        elif code == messages.SSL_REQUEST:
             self._refuse_encryption(code, "SSL")
         elif code == messages.GSSENC_REQUEST:
             self._refuse_encryption(code, "GSSAPI encryption")
@@ -131,6 +141,50 @@ class ClientLogin(ClientPhase):
         else:
             raise ProtocolError(
                 f"bad packet header: '{(len(packet) + 4).to_bytes(4, 'big').hex()}{packet[:4].hex()}'"
+            )
+
+    def _speaks_tls(self) -> bool:
+        return self.context.client_tls is not None and not self.client.remote.is_unix and not self.encrypted
+
+    def _accept_encryption(self) -> None:
+        """Answers S. What came behind the request was sent in the belief that it would be encrypted
+        (CVE-2021-3935).
+        """
+        if self.buffer:
+            self.client.disconnect("received unencrypted data after SSL request")
+            return
+        self.client.send(b"S")
+        self._start_tls(b"")
+
+    def _direct_tls(self) -> None:
+        """A handshake without an SSLRequest; it has to name the protocol (ALPN) that is meant."""
+        if self.refused_encryption:
+            self.client.disconnect("client started TLS after it was refused", notify=False)
+            return
+        self.direct = True
+        first = bytes(self.buffer)
+        self.buffer.clear()
+        self._start_tls(first)
+
+    def _start_tls(self, first: bytes) -> None:
+        client, settings = self.client, self.context.client_tls
+        assert settings is not None
+        self.encrypted = True
+        raw = client.transport
+        client.transport = TlsTransport(raw, client, settings.context, None, True, self._tls_started)
+        client.transport.start(first)
+
+    def _tls_started(self, failure: str | None) -> None:
+        client = self.client
+        if client.closed:
+            return
+        if failure is not None:
+            client.disconnect(f"TLS handshake failed: {failure}", notify=False)
+            return
+        chosen = client.transport.get_extra_info("ssl_object").selected_alpn_protocol()
+        if self.direct and chosen != ALPN_PROTOCOL:
+            client.disconnect(
+                "received direct TLS connection request without ALPN protocol negotiation extension"
             )
 
     def _refuse_encryption(self, code: int, name: str) -> None:
@@ -174,6 +228,10 @@ class ClientLogin(ClientPhase):
             client.disconnect(str(refused))
             return
         self.replication = wanted.replication
+        tls = self.context.client_tls
+        if tls is not None and tls.required and not self.encrypted and not client.remote.is_unix:
+            client.disconnect("SSL required")
+            return
         settings = self.registry.settings
         if self.registry.client_count > settings.max_client_conn and wanted.database != ADMIN_DATABASE:
             client.disconnect("no more connections allowed (max_client_conn)")
@@ -378,7 +436,7 @@ class ClientLogin(ClientPhase):
             client.pool = self.registry.pool(database, database.forced or credentials)
         if settings.log_connections:
             self.registry.log.info(
-                f"login attempt: db={database.name} user={credentials.name} tls=no"
+                f"login attempt: db={database.name} user={credentials.name} tls={self._tls_text()}"
                 f" replication={self._replication_text()}",
                 client.describe(),
             )
@@ -394,6 +452,9 @@ class ClientLogin(ClientPhase):
                 self._finish()
         else:
             self._ask_password(credentials)
+
+    def _tls_text(self) -> str:
+        return tls_text(self.client.transport) or "no"
 
     def _replication_text(self) -> str:
         return "no" if self.replication is None else PARAMETER[self.replication.kind]
@@ -413,6 +474,7 @@ class ClientLogin(ClientPhase):
             self.context.mock_seed,
             self.registry.settings.scram_iterations,
             self.context.scram_cache,
+            binding=self.context.client_tls.binding if self.encrypted and self.context.client_tls else b"",
         )
         self.client.send(self.exchange.request())
 

@@ -42,7 +42,7 @@ def proof(client_key: bytes, signed: bytes) -> bytes:
 
 @dataclass
 class LibpqClient:
-    """Answers as libpq does: empty user name, no channel binding unless `gs2` says that it could."""
+    """Answers as libpq does: empty user name, no channel binding unless `gs2` and `binding` say so."""
 
     password: bytes
     gs2: bytes = b"n,,"
@@ -50,6 +50,7 @@ class LibpqClient:
     first_extensions: bytes = b""
     final_extensions: bytes = b""
     expected_final: bytes = b""
+    binding: bytes = b""
 
     def first(self) -> bytes:
         return self.gs2 + self.first_bare()
@@ -60,7 +61,7 @@ class LibpqClient:
     def final(self, server_first: bytes) -> bytes:
         nonce, salt, iterations = (field.partition(b"=")[2] for field in server_first.split(b","))
         client_key, server_key = keys(self.password, base64.b64decode(salt), int(iterations))
-        bare = b"c=" + base64.b64encode(self.gs2) + b",r=" + nonce + self.final_extensions
+        bare = b"c=" + base64.b64encode(self.gs2 + self.binding) + b",r=" + nonce + self.final_extensions
         signed = b",".join((self.first_bare(), server_first, bare))
         self.expected_final = b"v=" + base64.b64encode(mac(server_key, signed))
         return bare + b",p=" + proof(client_key, signed)

@@ -1,0 +1,85 @@
+"""TLS to a server: asks for it, and goes on encrypted, or in clear where that is allowed."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pooler.relay.server import ServerConnection
+from pooler.relay.tls import ServerTls, TlsTransport, tls_text
+from pooler.wire import messages
+
+
+class EncryptionRequest:
+    """Stands in for a server connection between the SSLRequest and its answer of one byte (protocol chapter,
+    "SSL Session Encryption").
+    """
+
+    def __init__(self, server: ServerConnection, tls: ServerTls, proceed: Callable[[], None]) -> None:
+        self._server = server
+        self._tls = tls
+        self._raw: Any = server.transport
+        self._proceed = proceed
+
+    def begin(self) -> None:
+        """Asks; or starts at once where servers are known to take that."""
+        if self._tls.direct:
+            self._encrypt()
+            return
+        self._raw.set_protocol(self)
+        self._raw.write(messages.SSL_REQUEST_MESSAGE)
+
+    def data_received(self, data: bytes) -> None:
+        """The answer. More than that was not encrypted and may be anybody's (CVE-2021-3935)."""
+        server = self._server
+        if data[:1] not in (b"S", b"N"):
+            server.disconnect("bad sslreq answer", terminate=False)
+        elif len(data) > 1:
+            server.disconnect("received unencrypted data after SSL response", terminate=False)
+        elif data == b"S":
+            self._encrypt()
+        elif self._tls.required:
+            server.disconnect("server refused SSL", terminate=False)
+        else:
+            self._raw.set_protocol(server)
+            self._proceed()
+
+    def _encrypt(self) -> None:
+        server = self._server
+        name = server.target.host if self._tls.context.check_hostname or self._may_be_sent() else None
+        transport = TlsTransport(self._raw, server, self._tls.context, name, False, self._started)
+        server.transport = transport
+        transport.start()
+
+    def _may_be_sent(self) -> bool:
+        """SNI has host names, no addresses (RFC 6066); libpq does the same."""
+        host = self._server.target.host or ""
+        return host.isascii() and not (":" in host or host.replace(".", "").isdigit() or host == "")
+
+    def _started(self, failure: str | None) -> None:
+        server = self._server
+        if server.closed:
+            return
+        log = server.context.registry.log
+        if failure is not None:
+            log.warning(f"TLS handshake failed: {failure}", server.describe())
+            server.disconnect("server TLS handshake failed", terminate=False)
+            return
+        if server.context.registry.settings.log_connections:
+            log.info(f"SSL established: {tls_text(server.transport)}", server.describe())
+        self._proceed()
+
+    def eof_received(self) -> bool:
+        """The server has closed its side."""
+        return self._server.eof_received()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is gone."""
+        self._server.connection_lost(error)
+
+    def connection_made(self, transport: Any) -> None:
+        """Before this took over."""
+
+    def pause_writing(self) -> None:
+        """Eight bytes are no load."""
+
+    def resume_writing(self) -> None:
+        """Eight bytes are no load."""
