@@ -17,6 +17,7 @@ from pooler.config.errors import ConfigErrors
 from pooler.pool.catalog import Database
 from pooler.pool.members import Client
 from pooler.pool.registry import Pause, Registry, Shutdown
+from pooler.wire import messages
 from pooler.wire.messages import CONFIG_FILE_ERROR
 
 _NUMBER: Final = re.compile(r"[ \t\n\v\f\r]*([+-]?[0-9]+)")
@@ -182,13 +183,13 @@ def set_setting(console: Console, statement: Statement) -> Reply:
     """SET: changes a setting until the next RELOAD."""
     name, text = statement.argument, statement.value or ""
     try:
-        console.host.set_setting(name, text)
+        notice = console.host.set_setting(name, text)
     except KeyError:
         reason = f"unknown parameter: pgbouncer/{name}"
     except ValueError as error:
         reason = str(error)
     else:
-        return complete(f"SET {name}={text}")
+        return (messages.notice(notice) if notice else b"") + complete(f"SET {name}={text}")
     console.host.registry.log.error(reason)
     raise AdminError("SET failed", detail=reason)
 

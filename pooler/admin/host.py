@@ -28,9 +28,10 @@ class AdminHost(Protocol):
     def reload(self) -> None:
         """Reads the configuration again. Raises ConfigErrors, before anything has changed or was logged."""
 
-    def set_setting(self, name: str, text: str) -> None:
+    def set_setting(self, name: str, text: str) -> str | None:
         """Changes a setting until the next RELOAD; one that only a restart may change stays as it is.
 
+        Returns a notice for the admin if something is missing for it to have an effect.
         Raises KeyError if there is no such setting, ValueError if it cannot be that.
         """
 

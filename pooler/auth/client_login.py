@@ -137,8 +137,8 @@ def begin(
     """Opens the exchange that `auth_type` (plain, md5 or scram-sha-256) asks of a client.
 
     `secret` is what is stored for `user`, None if there is no such user. As in PgBouncer, md5 becomes SCRAM
-    when a SCRAM secret is stored. `mock_seed`, `iterations`, `cache` and `binding` are as for ScramServer. Raises
-    ValueError for a method without a password.
+    when a SCRAM secret is stored. `mock_seed`, `iterations`, `cache` and `binding` are as for ScramServer.
+    Raises ValueError for a method without a password.
     """
     if auth_type is AuthType.PLAIN:
         return PlainExchange(user, secret, iterations)

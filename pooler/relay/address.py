@@ -2,6 +2,7 @@
 
 import socket
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, NamedTuple
 
 
@@ -18,6 +19,10 @@ class Address(NamedTuple):
     def is_unix(self) -> bool:
         """Over a unix socket."""
         return self.host == "unix"
+
+    def ip(self) -> IPv4Address | IPv6Address | None:
+        """The address as a number; None for a unix socket."""
+        return None if self.is_unix else ip_address(self.host.partition("%")[0])
 
     def text(self) -> str:
         """As in a log line: `1.2.3.4:5`, `[::1]:5`, `unix(77):5`."""

@@ -2,12 +2,14 @@
 
 from typing import TYPE_CHECKING, Any, Final
 
+from pooler.auth.ident import IdentMaps
 from pooler.pool.registry import Registry
 from pooler.wire.prepared import StatementCatalog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
 
+    from pooler.auth.hba import HbaRules
     from pooler.auth.scram import ScramSecret
     from pooler.relay.address import Target
     from pooler.relay.client import ClientConnection, ClientPhase
@@ -32,6 +34,8 @@ class Context:
         self.check: Callable[[ServerConnection], None]
         self.apply: Callable[[ServerConnection, ClientConnection], bool]
         self.carry_cancel: Callable[[Target, bytes, Callable[[bool], None]], None]
+        self.hba: HbaRules | None = None
+        self.ident = IdentMaps({})
         self.client_tls: ClientTls | None = None
         self.server_tls: ServerTls | None = None
         self.statements = StatementCatalog()

@@ -9,19 +9,20 @@ import secrets
 from typing import Final
 
 from pooler.auth.client_login import LoginError, PasswordExchange, begin
+from pooler.auth.hba import ClientCert, HbaRule, Method
 from pooler.config.settings import AuthType, list_contains
 from pooler.config.snapshot import DatabaseConfig
 from pooler.pool.catalog import Credentials, Database
 from pooler.pool.members import SERVER, WELCOME
 from pooler.pool.registry import ADMIN_DATABASE, Shutdown
-from pooler.pool.replication import PARAMETER, Replication
+from pooler.pool.replication import PARAMETER, Replication, ReplicationKind
 from pooler.relay.cancelled import cancel_waiting
 from pooler.relay.client import ClientConnection, ClientPhase
 from pooler.relay.context import Context
 from pooler.relay.server import ServerConnection
 from pooler.relay.startup import StartupRefused, read_startup
 from pooler.relay.tasks import AuthQuery
-from pooler.relay.tls import ALPN_PROTOCOL, HANDSHAKE_RECORD, TlsTransport, tls_text
+from pooler.relay.tls import ALPN_PROTOCOL, HANDSHAKE_RECORD, TlsTransport, certificate_names, tls_text
 from pooler.wire import messages
 from pooler.wire.errors import ProtocolError
 from pooler.wire.framing import PASSWORD, TERMINATE
@@ -33,11 +34,24 @@ PASSWORD_MESSAGE_LIMIT: Final = 70_000
 """Bytes of a password or SASL message: PgBouncer takes passwords of up to 65,530 bytes."""
 
 
+AUTH_TYPE_OF: Final = {
+    Method.TRUST: AuthType.TRUST,
+    Method.PASSWORD: AuthType.PLAIN,
+    Method.MD5: AuthType.MD5,
+    Method.SCRAM_SHA_256: AuthType.SCRAM_SHA_256,
+    Method.CERT: AuthType.CERT,
+    Method.LDAP: AuthType.LDAP,
+}
+"""What a method of auth_hba_file is called in `auth_type`."""
+
+
 class ClientLogin(ClientPhase):
     """The life of a client before it may send queries."""
 
-    def __init__(self, client: ClientConnection, is_owner: bool) -> None:
+    def __init__(self, client: ClientConnection, is_owner: bool, peer_user: str = "") -> None:
+        """`peer_user` is the account at the other end of a unix socket, and `is_owner` if it is our own."""
         self.client = client
+        self.peer_user = peer_user
         self.context: Context = client.context
         self.registry = client.context.registry
         self.is_owner = is_owner
@@ -443,15 +457,88 @@ class ClientLogin(ClientPhase):
         if database.admin and not credentials.mock and not self._may_use_console(credentials):
             client.disconnect("not allowed")
             return
-        if self.own_user or settings.auth_type is AuthType.ANY:
+        if self.own_user:
             self._finish()
-        elif settings.auth_type is AuthType.TRUST:
+        elif settings.auth_type is AuthType.HBA:
+            self._authenticate_by_rule(database, credentials)
+        else:
+            self._authenticate_by(settings.auth_type, credentials, None)
+
+    def _authenticate_by_rule(self, database: Database, credentials: Credentials) -> None:
+        """The first line of auth_hba_file that fits says how."""
+        client, hba = self.client, self.context.hba
+        physical = self.replication is not None and self.replication.kind is ReplicationKind.PHYSICAL
+        rule = (
+            None
+            if hba is None
+            else hba.find(client.remote.ip(), self.encrypted, physical, database.name, credentials.name)
+        )
+        if rule is None:
+            client.disconnect("no authentication method is found")
+        elif rule.method is Method.REJECT:
+            client.disconnect("login rejected")
+        elif not self._certificate_suits(rule, credentials):
+            client.disconnect("certificate authentication failed")
+        elif rule.method is Method.PEER:
+            self._authenticate_by_peer(credentials, rule)
+        else:
+            self._authenticate_by(AUTH_TYPE_OF[rule.method], credentials, rule)
+
+    def _authenticate_by(self, auth_type: AuthType, credentials: Credentials, rule: HbaRule | None) -> None:
+        if auth_type is AuthType.ANY:
+            self._finish()
+        elif auth_type is AuthType.TRUST:
             if credentials.mock:
-                client.disconnect('"trust" authentication failed')
+                self.client.disconnect('"trust" authentication failed')
             else:
                 self._finish()
+        elif auth_type is AuthType.CERT:
+            self._authenticate_by_certificate(credentials, rule)
         else:
-            self._ask_password(credentials)
+            self._ask_password(auth_type, credentials)
+
+    def _certificate_suits(self, rule: HbaRule, credentials: Credentials) -> bool:
+        """`clientcert=`: a certificate that is asked for besides the method."""
+        if rule.clientcert is None:
+            return True
+        names = certificate_names(self.client.transport)
+        if rule.clientcert is ClientCert.VERIFY_CA:
+            return names is not None
+        return names is not None and credentials.name in names
+
+    def _authenticate_by_certificate(self, credentials: Credentials, rule: HbaRule | None) -> None:
+        names = certificate_names(self.client.transport)
+        reason = ""
+        if not self.encrypted:
+            reason = "TLS connection required"
+        elif names is None:
+            reason = "TLS client certificate required"
+        elif rule is not None and rule.map_name is not None:
+            if not any(self.context.ident.allows(rule.map_name, name, credentials.name) for name in names):
+                reason = f"ident map: {rule.map_name} does not have a match"
+        elif credentials.name not in names:
+            reason = "TLS certificate name mismatch"
+        if reason:
+            self.registry.log.error(reason, self.client.describe())
+        if reason or credentials.mock:
+            self.client.disconnect("certificate authentication failed")
+        else:
+            self._finish()
+
+    def _authenticate_by_peer(self, credentials: Credentials, rule: HbaRule) -> None:
+        """The kernel says who is at the other end of a unix socket."""
+        if rule.map_name is None:
+            allowed = self.peer_user == credentials.name
+        else:
+            allowed = self.context.ident.allows(rule.map_name, self.peer_user, credentials.name)
+            if not allowed:
+                self.registry.log.error(
+                    f"ident map {rule.map_name} cannot be matched", self.client.describe()
+                )
+        if not allowed or not self.peer_user or credentials.mock:
+            self.client.disconnect("unix socket login rejected")
+        else:
+            self._finish()
 
     def _tls_text(self) -> str:
         return tls_text(self.client.transport) or "no"
@@ -466,9 +553,9 @@ class ClientLogin(ClientPhase):
         self.is_admin = list_contains(settings.admin_users, credentials.name)
         return self.is_admin or list_contains(settings.stats_users, credentials.name)
 
-    def _ask_password(self, credentials: Credentials) -> None:
+    def _ask_password(self, auth_type: AuthType, credentials: Credentials) -> None:
         self.exchange = begin(
-            self.registry.settings.auth_type,
+            auth_type,
             credentials.name,
             None if credentials.mock else credentials.secret,
             self.context.mock_seed,

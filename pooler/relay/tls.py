@@ -231,6 +231,22 @@ def tls_text(transport: Any) -> str:
     return "" if tls is None or cipher is None else f"{tls.version()}/{cipher[0]}"
 
 
+def certificate_names(transport: Any) -> frozenset[str] | None:
+    """Whom the peer's certificate is for: its common name and its alternative DNS names.
+
+    None without a certificate that our CA vouches for. Names with a NUL in them are left out: whoever reads
+    such a name as a string of C sees another one.
+    """
+    tls = None if transport is None else transport.get_extra_info("ssl_object")
+    certificate = None if tls is None else tls.getpeercert()
+    if not certificate:
+        return None
+    names = [name for kind, name in certificate.get("subjectAltName", ()) if kind == "DNS"]
+    for relative_name in certificate.get("subject", ()):
+        names += (value for kind, value in relative_name if kind == "commonName")
+    return frozenset(name for name in names if "\0" not in name)
+
+
 def _nothing(reason: str | None) -> None:
     """The handshake was given up before."""
 

@@ -4,6 +4,7 @@ anything.
 
 import asyncio
 import os
+import pwd
 from typing import Any, cast
 
 from pooler.relay import address
@@ -76,17 +77,19 @@ class _Accepted:
     def connection_made(self, transport: Any) -> None:
         client = ClientConnection(self._context)
         owner = False
+        peer_user = ""
         if self._is_unix:
             port = self._context.registry.settings.listen_port
             peer = _credentials(transport)
             client.local = address.Address("unix", port)
             client.remote = address.Address("unix", port, peer.pid if peer else 0)
             owner = peer is not None and peer.uid == os.getuid()
+            peer_user = _account(peer.uid) if peer is not None else ""
         else:
             client.remote = address.of_socket_name(transport.get_extra_info("peername"), 0)
             client.local = address.of_socket_name(transport.get_extra_info("sockname"), 0)
         transport.set_write_buffer_limits(high=self._context.high_water)
-        client.phase = ClientLogin(client, owner)
+        client.phase = ClientLogin(client, owner, peer_user)
         transport.set_protocol(client)
         client.connection_made(transport)
 
@@ -98,6 +101,14 @@ class _Accepted:
 
     def connection_lost(self, error: Exception | None) -> None:
         """Never."""
+
+
+def _account(uid: int) -> str:
+    """The name of an account, empty if it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return ""
 
 
 def _credentials(transport: Any) -> PeerCredentials | None:

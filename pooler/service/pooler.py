@@ -5,6 +5,7 @@ import contextlib
 import secrets
 import socket
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from pooler.admin.session import AdminSession, console_welcome
@@ -21,11 +22,18 @@ from pooler.relay.server import ServerConnection
 from pooler.relay.tasks import install
 from pooler.service import dns
 from pooler.service.accept import Acceptor
+from pooler.service.access import Access, load_access
 from pooler.service.log import Log, LogError
 from pooler.service.process import notify_status
 from pooler.service.sockets import Listener, tune_accept, tune_socket
+from pooler.service.tls import expiring
 from pooler.service.version import VERSION_LINE
 from pooler.wire.parameters import TrackedParameters
+
+ACCESS_SETTINGS = ("client_tls", "server_tls", "auth_type", "auth_hba", "auth_ident")
+"""Beginnings of the names of settings that come with files."""
+
+NOT_APPLIED = "TLS settings could not be applied, still using old configuration"
 
 
 class Pooler:
@@ -61,6 +69,9 @@ class Pooler:
         self.context.console_welcome = lambda key, own: console_welcome(key, self.registry.settings, own)
         install(self.context)
         self._userlist: UserlistFile | None = None
+        self._access = load_access(settings, config_path)
+        self._access.take_effect(self.context)
+        self._warn_of_access(None)
         self._acceptor = Acceptor(self.context, loop, [])
         self._finished = loop.create_future()
         self._timers: list[asyncio.TimerHandle] = []
@@ -214,10 +225,12 @@ class Pooler:
         """
         try:
             fresh = self._load_again()
+            access = load_access(fresh.settings, self.config_path, self._access)
         except ConfigErrors:
             self._reopen_log()
             raise
         self.registry.apply(reloaded(self.registry.snapshot, fresh))
+        self._change_access(access)
         self._load_users()
         self._settings_changed(reopen_log=True)
 
@@ -234,19 +247,50 @@ class Pooler:
         except LogError as error:
             self.log.error(str(error))
 
-    def set_setting(self, name: str, text: str) -> None:
+    def _change_access(self, access: Access) -> None:
+        before, self._access = self._access, access
+        access.take_effect(self.context)
+        if access.tls.servers is not before.tls.servers:
+            for pool in self.registry.pools.values():
+                pool.tag_dirty()
+        self._warn_of_access(before)
+
+    def _warn_of_access(self, before: Access | None) -> None:
+        """What is new and looks wrong: certificates that expire soon, rules that never apply."""
+        access = self._access
+        if before is None or access.tls is not before.tls:
+            for text in (*access.tls.clients.warnings, *access.tls.servers.warnings):
+                self.log.warning(text)
+        now = datetime.now(UTC)
+        for used in expiring(access.tls, now):
+            self.log.warning(
+                f"{used.setting}: the certificate of {used.subject} in {used.file} expires in"
+                f" {used.days_left(now)} days"
+            )
+        for warning in access.hba.warnings if access.hba is not None else ():
+            self.log.warning(str(warning))
+
+    def set_setting(self, name: str, text: str) -> str | None:
         """Changes a setting until the next RELOAD (SET). Raises KeyError for an unknown one, ValueError for a
-        bad value.
+        bad value. Returns what keeps it from having an effect yet, if anything does.
         """
         changed = self.registry.settings.replace(name, text)
         refusal = unsupported_value(name, text)
         if refusal:
             raise ValueError(refusal)
         if not SETTINGS[name].reloadable:
-            return
+            return None
         self.registry.settings = changed
         self.registry.reconfigure()
         self._settings_changed(reopen_log=name.startswith(("log", "syslog", "verbose")))
+        if not name.startswith(ACCESS_SETTINGS):
+            return None
+        try:
+            self._change_access(load_access(changed, self.config_path, self._access))
+        except ConfigErrors as errors:
+            self.log.error(str(errors))
+            return NOT_APPLIED
+        return None
 
     def _settings_changed(self, reopen_log: bool) -> None:
         settings = self.registry.settings

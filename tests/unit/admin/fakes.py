@@ -147,10 +147,11 @@ class FakePooler:
             raise self.failure
         self.reloads += 1
 
-    def set_setting(self, name: str, text: str) -> None:
+    def set_setting(self, name: str, text: str) -> str | None:
         if self.failure is not None:
             raise self.failure
         self.settings_set.append((name, text))
+        return None
 
     def suspend(self) -> None:
         self.registry.set_pause(Pause.SUSPEND)
