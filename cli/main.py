@@ -40,6 +40,30 @@ def demo(
 
 
 @app.command()
+def passwd(
+    user: Annotated[str, typer.Argument(help="Whose password it is.")],
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", "-f", help="The userlist.txt to put it into; without it the line is printed."),
+    ] = None,
+    md5: Annotated[bool, typer.Option("--md5", help="Make an md5 hash, not a SCRAM secret.")] = False,
+    iterations: Annotated[
+        int | None, typer.Option(help="Iterations of a SCRAM secret, 4096 to 1000000. Default: 4096.")
+    ] = None,
+    stdin: Annotated[
+        bool, typer.Option("--stdin", help="Read the password from standard input: one line.")
+    ] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove the user from the file.")] = False,
+    backup: Annotated[bool, typer.Option("--backup", help="Keep the old file as FILE.bak.")] = False,
+) -> None:
+    """Make a line of userlist.txt from a password that is asked for, or put it into the file."""
+    from cli.passwd import Request, run_passwd
+
+    path = None if file is None else str(file)
+    raise typer.Exit(run_passwd(Request(user, path, md5, iterations, stdin, delete, backup)))
+
+
+@app.command()
 def version() -> None:
     """Say which version this is, and whether its data path is compiled."""
     from pooler.service.version import VERSION_LINE, details

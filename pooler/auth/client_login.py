@@ -70,7 +70,7 @@ class PlainExchange(PasswordExchange):
         return _authentication(AuthCode.CLEARTEXT_PASSWORD)
 
     def respond(self, body: bytes) -> Step:
-        password = _read_password(body)
+        password = read_password(body)
         if not verify_plain(self._secret, self._user, password, self._iterations):
             raise LoginError("password authentication failed")
         return Step(b"", True)
@@ -88,7 +88,7 @@ class Md5Exchange(PasswordExchange):
         return _authentication(AuthCode.MD5_PASSWORD, self._salt)
 
     def respond(self, body: bytes) -> Step:
-        if not verify_md5(self._secret, self._user, self._salt, _read_password(body)):
+        if not verify_md5(self._secret, self._user, self._salt, read_password(body)):
             raise LoginError("password authentication failed")
         return Step(b"", True)
 
@@ -155,7 +155,13 @@ def _authentication(code: AuthCode, payload: bytes = b"") -> bytes:
     return message(b"R", struct.pack("!i", code), payload)
 
 
-def _read_password(body: bytes) -> str:
+def cleartext_request() -> bytes:
+    """AuthenticationCleartextPassword, for a password that somebody else checks."""
+    return _authentication(AuthCode.CLEARTEXT_PASSWORD)
+
+
+def read_password(body: bytes) -> str:
+    """The payload of a PasswordMessage; raises LoginError for none, and for what cannot be one."""
     password, terminator, rest = body.partition(b"\0")
     if not terminator or rest:
         raise LoginError("malformed password message")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pooler.config.settings import DEFAULTS, SETTINGS, AuthType
+from pooler.config.settings import DEFAULTS, SETTINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +29,6 @@ def _unset(name: str) -> Callable[[Any], bool]:
 _PEERING: Final = "poolers do not pass on cancel requests to each other yet"
 
 REFUSED_SETTINGS: Final[Mapping[str, Refusal]] = {
-    "auth_type": Refusal(
-        lambda value: value not in (AuthType.PAM, AuthType.LDAP),
-        "clients cannot log in by pam or ldap yet",
-    ),
-    "auth_ldap_options": Refusal(_unset("auth_ldap_options"), "there is no LDAP authentication yet"),
     "dns_zone_check_period": Refusal(_only(0.0), "DNS zones are not checked yet"),
     "peer_id": Refusal(lambda value: value <= 0, _PEERING),
     "resolv_conf": Refusal(_unset("resolv_conf"), "the operating system looks up names"),

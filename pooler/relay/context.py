@@ -7,9 +7,11 @@ from pooler.pool.registry import Registry
 from pooler.wire.prepared import StatementCatalog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping
+    from collections.abc import Callable, Mapping, MutableMapping
 
+    from pooler.auth.external import ExternalAuth
     from pooler.auth.hba import HbaRules
+    from pooler.auth.ldap import LdapOptions
     from pooler.auth.scram import ScramSecret
     from pooler.relay.address import Target
     from pooler.relay.client import ClientConnection, ClientPhase
@@ -36,6 +38,9 @@ class Context:
         self.carry_cancel: Callable[[Target, bytes, Callable[[bool], None]], None]
         self.hba: HbaRules | None = None
         self.ident = IdentMaps({})
+        self.ldap: LdapOptions | None = None
+        self.ldap_of_rules: Mapping[int, LdapOptions] = {}
+        self.external: ExternalAuth
         self.client_tls: ClientTls | None = None
         self.server_tls: ServerTls | None = None
         self.statements = StatementCatalog()

@@ -19,6 +19,7 @@ from pooler.pool.replication import PARAMETER, Replication, ReplicationKind
 from pooler.relay.cancelled import cancel_waiting
 from pooler.relay.client import ClientConnection, ClientPhase
 from pooler.relay.context import Context
+from pooler.relay.external_login import Ask, ExternalLogin, by_ldap, by_pam
 from pooler.relay.server import ServerConnection
 from pooler.relay.startup import StartupRefused, read_startup
 from pooler.relay.tasks import AuthQuery
@@ -61,6 +62,7 @@ class ClientLogin(ClientPhase):
         self.encrypted = False
         self.direct = False
         self.exchange: PasswordExchange | None = None
+        self.external: ExternalLogin | None = None
         self.user_name = ""
         self.own_user = False
         self.is_admin = False
@@ -86,8 +88,10 @@ class ClientLogin(ClientPhase):
             self._ask_auth_query()
 
     def closed(self) -> None:
-        """Nothing to let go of: the connection keeps the counts."""
+        """Nothing to let go of but a check under way: the connection keeps the counts."""
         self.buffer.clear()
+        if self.external is not None:
+            self.external.cancel()
 
     def cancelled(self) -> None:
         """There is no query yet."""
@@ -226,6 +230,9 @@ class ClientLogin(ClientPhase):
         client = self.client
         if kind == TERMINATE:
             client.disconnect("client close request", notify=False)
+        elif kind == PASSWORD and self.external is not None:
+            self.busy = True
+            self.external.password(body)
         elif kind != PASSWORD or self.exchange is None:
             client.disconnect("bad packet")
         else:
@@ -273,7 +280,10 @@ class ClientLogin(ClientPhase):
         if len(messages.encode(user)) >= USER_NAME_LIMIT:
             client.disconnect("username too long")
             return
-        if self.registry.settings.auth_type is AuthType.ANY:
+        external = self._external(database)
+        if external is not None:
+            self._external_user(database, *external)
+        elif self.registry.settings.auth_type is AuthType.ANY:
             self._any_user(database)
         else:
             self._named_user(database)
@@ -330,6 +340,55 @@ class ClientLogin(ClientPhase):
         client.credentials = Credentials(self.user_name, self.registry.users.get(self.user_name), mock=True)
         if counted or self._count_user_client():
             self._authenticate()
+
+    # PAM and LDAP ------------------------------------------------------------------------------------------
+
+    def _external(self, database: Database) -> tuple[str, Ask] | None:
+        """Who checks the password, if not we ourselves; the user need not be known then."""
+        context, auth_type = self.context, self.registry.settings.auth_type
+        if auth_type is AuthType.PAM:
+            return "PAM", by_pam(context, self.client)
+        options = context.ldap if auth_type is AuthType.LDAP else None
+        if auth_type is AuthType.HBA:
+            rule = self._rule(database, self.user_name)
+            options = None if rule is None else context.ldap_of_rules.get(rule.line)
+        return None if options is None else ("LDAP", by_ldap(context, options))
+
+    def _external_user(self, database: Database, method: str, ask: Ask) -> None:
+        client = self.client
+        if database.config.auth_user:
+            self.registry.log.error(
+                f"{method} can't be used together with database authentication", client.describe()
+            )
+            client.disconnect("bouncer config error")
+            return
+        client.credentials = Credentials(self.user_name, self.registry.users.get(self.user_name), mock=True)
+        if not self._count_database_client() or not self._count_user_client():
+            return
+        self._log_attempt(database, client.credentials)
+        self.external = ExternalLogin(client, method, ask, self.user_name, self._externally_confirmed)
+        self.external.begin()
+
+    def _externally_confirmed(self, password: str) -> None:
+        """From now on the user is known, and logs in to servers with that password."""
+        client, registry = self.client, self.registry
+        database = client.database
+        assert database is not None
+        self.busy = False
+        credentials = registry.global_credentials(self.user_name)
+        if credentials.secret != password:
+            credentials.secret = password
+            credentials.keys = None
+        client.credentials = credentials
+        if not self._count_user_client():
+            return
+        if database.admin and not self._may_use_console(credentials):
+            client.disconnect("not allowed")
+            return
+        if not database.fake:
+            client.pool = registry.pool(database, database.forced or credentials)
+        self._finish()
+        self._after_wait()
 
     # Limits ------------------------------------------------------------------------------------------------
 
@@ -448,12 +507,7 @@ class ClientLogin(ClientPhase):
         settings = self.registry.settings
         if not credentials.mock and not database.fake:
             client.pool = self.registry.pool(database, database.forced or credentials)
-        if settings.log_connections:
-            self.registry.log.info(
-                f"login attempt: db={database.name} user={credentials.name} tls={self._tls_text()}"
-                f" replication={self._replication_text()}",
-                client.describe(),
-            )
+        self._log_attempt(database, credentials)
         if database.admin and not credentials.mock and not self._may_use_console(credentials):
             client.disconnect("not allowed")
             return
@@ -466,13 +520,8 @@ class ClientLogin(ClientPhase):
 
     def _authenticate_by_rule(self, database: Database, credentials: Credentials) -> None:
         """The first line of auth_hba_file that fits says how."""
-        client, hba = self.client, self.context.hba
-        physical = self.replication is not None and self.replication.kind is ReplicationKind.PHYSICAL
-        rule = (
-            None
-            if hba is None
-            else hba.find(client.remote.ip(), self.encrypted, physical, database.name, credentials.name)
-        )
+        client = self.client
+        rule = self._rule(database, credentials.name)
         if rule is None:
             client.disconnect("no authentication method is found")
         elif rule.method is Method.REJECT:
@@ -483,6 +532,13 @@ class ClientLogin(ClientPhase):
             self._authenticate_by_peer(credentials, rule)
         else:
             self._authenticate_by(AUTH_TYPE_OF[rule.method], credentials, rule)
+
+    def _rule(self, database: Database, user: str) -> HbaRule | None:
+        hba = self.context.hba
+        physical = self.replication is not None and self.replication.kind is ReplicationKind.PHYSICAL
+        if hba is None:
+            return None
+        return hba.find(self.client.remote.ip(), self.encrypted, physical, database.name, user)
 
     def _authenticate_by(self, auth_type: AuthType, credentials: Credentials, rule: HbaRule | None) -> None:
         if auth_type is AuthType.ANY:
@@ -539,6 +595,14 @@ class ClientLogin(ClientPhase):
             self.client.disconnect("unix socket login rejected")
         else:
             self._finish()
+
+    def _log_attempt(self, database: Database, credentials: Credentials) -> None:
+        if self.registry.settings.log_connections:
+            self.registry.log.info(
+                f"login attempt: db={database.name} user={credentials.name} tls={self._tls_text()}"
+                f" replication={self._replication_text()}",
+                self.client.describe(),
+            )
 
     def _tls_text(self) -> str:
         return tls_text(self.client.transport) or "no"

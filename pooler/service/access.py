@@ -4,10 +4,13 @@ TLS certificates and keys, `auth_hba_file`, `auth_ident_file`. Like a snapshot o
 whole, or not at all, before any of it takes effect.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from pooler.auth.external import MissingExtra, require_ldap, require_pam
 from pooler.auth.hba import HbaRules, Method, parse_hba
 from pooler.auth.ident import IdentMaps, parse_ident
+from pooler.auth.ldap import LdapOptions, LdapOptionsError
 from pooler.config.errors import ConfigError, ConfigErrors
 from pooler.config.settings import AuthType, Settings
 from pooler.relay.context import Context
@@ -22,6 +25,8 @@ class Access:
     tls: tls.Tls
     hba: HbaRules | None
     ident: IdentMaps
+    ldap: LdapOptions | None
+    ldap_of_rules: Mapping[int, LdapOptions]
 
     def take_effect(self, context: Context) -> None:
         """Connections that begin from now on see this."""
@@ -36,6 +41,8 @@ class Access:
         )
         context.hba = self.hba
         context.ident = self.ident
+        context.ldap = self.ldap
+        context.ldap_of_rules = self.ldap_of_rules
 
 
 def load_access(settings: Settings, config_path: str, old: Access | None = None) -> Access:
@@ -48,18 +55,53 @@ def load_access(settings: Settings, config_path: str, old: Access | None = None)
         errors.append(ConfigError(config_path, None, str(error)))
     ident = IdentMaps({})
     hba = None
+    ldap_of_rules: dict[int, LdapOptions] = {}
+    ldap = _ldap_options(settings, config_path, errors)
+    if settings.auth_type is AuthType.PAM:
+        _require(require_pam, config_path, errors)
     try:
         if settings.auth_ident_file:
             ident = parse_ident(settings.auth_ident_file)
         if settings.auth_type is AuthType.HBA:
             hba = parse_hba(settings.auth_hba_file, ident)
-            errors += (
-                ConfigError(settings.auth_hba_file, rule.line, "clients cannot log in by ldap yet")
-                for rule in hba.rules
-                if rule.method is Method.LDAP
-            )
+            ldap_of_rules = _ldap_of_rules(settings.auth_hba_file, hba, errors)
     except ConfigErrors as found:
         errors += found.errors
     if errors or encryption is None:
         raise ConfigErrors(tuple(errors))
-    return Access(encryption, hba, ident)
+    return Access(encryption, hba, ident, ldap, ldap_of_rules)
+
+
+def _ldap_options(settings: Settings, config_path: str, errors: list[ConfigError]) -> LdapOptions | None:
+    if settings.auth_type is not AuthType.LDAP:
+        return None
+    _require(require_ldap, config_path, errors)
+    if not settings.auth_ldap_options:
+        errors.append(ConfigError(config_path, None, "auth_type = ldap needs auth_ldap_options"))
+        return None
+    try:
+        return LdapOptions.parse(settings.auth_ldap_options)
+    except LdapOptionsError as error:
+        errors.append(ConfigError(config_path, None, f"auth_ldap_options: {error}"))
+        return None
+
+
+def _ldap_of_rules(path: str, hba: HbaRules, errors: list[ConfigError]) -> dict[int, LdapOptions]:
+    """The options of each line with the method ldap."""
+    found: dict[int, LdapOptions] = {}
+    for rule in hba.rules:
+        if rule.method is not Method.LDAP:
+            continue
+        _require(require_ldap, path, errors, rule.line)
+        try:
+            found[rule.line] = LdapOptions.parse(rule.ldap_options or "")
+        except LdapOptionsError as error:
+            errors.append(ConfigError(path, rule.line, str(error)))
+    return found
+
+
+def _require(load: Callable[[], None], path: str, errors: list[ConfigError], line: int | None = None) -> None:
+    try:
+        load()
+    except MissingExtra as error:
+        errors.append(ConfigError(path, line, str(error)))

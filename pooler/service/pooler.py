@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pooler.admin.session import AdminSession, console_welcome
+from pooler.auth.external import ExternalAuth
 from pooler.config.settings import SETTINGS, Settings, word_list
 from pooler.config.snapshot import ConfigErrors, Snapshot, load, reloaded, unsupported, unsupported_value
 from pooler.config.userlist import UserlistFile
@@ -68,6 +69,7 @@ class Pooler:
         self.context.call_later = loop.call_later
         self.context.console_welcome = lambda key, own: console_welcome(key, self.registry.settings, own)
         install(self.context)
+        self.context.external = ExternalAuth(loop.call_soon_threadsafe, loop.call_later)
         self._userlist: UserlistFile | None = None
         self._access = load_access(settings, config_path)
         self._access.take_effect(self.context)
@@ -103,6 +105,7 @@ class Pooler:
         for server in list(self.registry.servers()):
             server.disconnect("pooler is shutting down")
         self._resolver.close()
+        self.context.external.close()
 
     def _every(self, seconds: Callable[[], float], work: Callable[[], None]) -> None:
         def again() -> None:

@@ -112,9 +112,9 @@ def test_all_errors_of_a_file_are_named_with_their_lines(tmp_path: Path) -> None
 
 
 def test_setting_of_a_later_release_is_refused_not_ignored(tmp_path: Path) -> None:
-    done = _run(*NOBODY, _ini(tmp_path, "[pgbouncer]\nclient_tls_sslmode = require\n"))
+    done = _run(*NOBODY, _ini(tmp_path, "[pgbouncer]\ndns_zone_check_period = 5\n"))
     assert done.returncode == 1
-    assert "client_tls_sslmode is not available in this release" in done.stderr
+    assert "dns_zone_check_period is not available in this release" in done.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be refused")

@@ -12,38 +12,15 @@ from pooler.config.unsupported import REFUSED_SETTINGS
 from .conftest import Load
 
 SEED = Path(__file__).parents[2] / "data" / "seed_pgbouncer.ini"
-TLS = "there is no TLS yet"
 
 # A value that is refused, for every setting that has one.
 REFUSED = [
-    ("auth_type", "cert", "clients log in by any, trust, plain, md5 or scram-sha-256"),
-    ("auth_type", "hba", "clients log in by any, trust, plain, md5 or scram-sha-256"),
-    ("auth_type", "pam", "clients log in by any, trust, plain, md5 or scram-sha-256"),
-    ("auth_type", "ldap", "clients log in by any, trust, plain, md5 or scram-sha-256"),
-    ("auth_hba_file", "hba.conf", "there is no host-based authentication yet"),
-    ("auth_ident_file", "ident.conf", "there is no host-based authentication yet"),
+    ("auth_type", "pam", "clients cannot log in by pam or ldap yet"),
+    ("auth_type", "ldap", "clients cannot log in by pam or ldap yet"),
     ("auth_ldap_options", "ldapurl=x", "there is no LDAP authentication yet"),
-    ("client_tls13_ciphers", "TLS_AES_128_GCM_SHA256", TLS),
-    ("client_tls_ca_file", "ca.pem", TLS),
-    ("client_tls_cert_file", "cert.pem", TLS),
-    ("client_tls_ciphers", "all", TLS),
-    ("client_tls_dheparams", "legacy", TLS),
-    ("client_tls_ecdhcurve", "none", TLS),
-    ("client_tls_key_file", "key.pem", TLS),
-    ("client_tls_protocols", "all", TLS),
-    ("client_tls_sslmode", "allow", TLS),
-    ("client_tls_sslmode", "verify-full", TLS),
     ("dns_zone_check_period", "0.5", "DNS zones are not checked yet"),
     ("peer_id", "1", "poolers do not pass on cancel requests to each other yet"),
     ("resolv_conf", "/etc/resolv.conf", "the operating system looks up names"),
-    ("server_tls13_ciphers", "TLS_AES_128_GCM_SHA256", TLS),
-    ("server_tls_ca_file", "ca.pem", TLS),
-    ("server_tls_cert_file", "cert.pem", TLS),
-    ("server_tls_ciphers", "all", TLS),
-    ("server_tls_key_file", "key.pem", TLS),
-    ("server_tls_protocols", "all", TLS),
-    ("server_tls_sslmode", "prefer", TLS),
-    ("server_tls_sslmode", "require", TLS),
 ]
 
 

@@ -1,0 +1,446 @@
+"""TLS between the pooler and servers, beside a real PgBouncer where it has the feature too."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from cli.demo.throwaway import ThrowawayDirectory, server_account
+from tests.conftest import PgBouncerFactory, PoolerFactory
+from tests.integration.clients import DATABASE, Background, backend_pid, value, wait_until
+from tests.support.bouncer import BouncerProcess
+from tests.support.certificates import Authority, Issued
+from tests.support.fakeserver import Behaviour, FakeConnection, FakeServer, well_behaved
+from tests.support.postgres import PostgresMissing, TemporaryPostgres
+from tests.support.rawclient import SSL_REQUEST
+from tests.support.require import missing
+
+LARGE = 5_000_000
+MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+SERVER_HBA = """
+hostssl all only_cert all cert
+hostssl all only_tls all trust
+hostnossl all only_tls all reject
+host all all all trust
+"""
+IS_ENCRYPTED = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A PostgreSQL with TLS whose certificate is for localhost alone."""
+
+    postgres: TemporaryPostgres
+    directory: Path
+    ca: Authority
+    ca_file: Path
+    other_ca_file: Path
+
+    def database(self, host: str = "localhost", **more: str) -> dict[str, str]:
+        """A pooler's databases: every name leads here."""
+        words = "".join(f" {name}={text}" for name, text in more.items())
+        return {"*": f"host={host} port={self.postgres.port}{words}"}
+
+    def settings(self, mode: str, **more: object) -> dict[str, object]:
+        """Servers' TLS; a failure is tried again soon, and a client is told before the test is over."""
+        return {
+            "server_tls_sslmode": mode,
+            "server_tls_ca_file": self.ca_file,
+            "server_login_retry": 1,
+            "query_wait_timeout": 2,
+            **more,
+        }
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with ThrowawayDirectory("pooldeck-tls-", None) as throwaway:
+        directory = throwaway.path
+        ca = Authority()
+        certificate, key = ca.issue("localhost", names=["localhost"]).write(directory, "server")
+        account = server_account()
+        if account is not None:
+            shutil.chown(key, account.name)
+        ca_file = ca.write(directory)
+        other = Authority("Other CA").write(directory, "other")
+        names = {"cert": certificate, "key": key, "ca": ca_file}
+        settings = {"ssl": "on", **{f"ssl_{name}_file": str(path) for name, path in names.items()}}
+        try:
+            postgres = TemporaryPostgres(hba=SERVER_HBA, settings=settings)
+        except PostgresMissing:
+            missing("a PostgreSQL server")
+        with postgres:
+            postgres.sql("CREATE ROLE only_cert LOGIN; CREATE ROLE only_tls LOGIN")
+            yield Server(postgres, directory, ca, ca_file, other)
+
+
+@pytest.fixture(params=["pooldeck", "pgbouncer"])
+def start(
+    pooler: PoolerFactory, pgbouncer: PgBouncerFactory, request: pytest.FixtureRequest
+) -> PoolerFactory | PgBouncerFactory:
+    return pooler if request.param == "pooldeck" else pgbouncer
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeServer]:
+    with FakeServer() as fake:
+        yield fake
+    assert fake.errors == []
+
+
+def _for_the_pooler(issued: Issued, directory: Path, name: str) -> tuple[Path, Path]:
+    """Certificate and key in files that the pooler may read."""
+    certificate, key = issued.write(directory, name)
+    if os.geteuid() == 0:
+        shutil.chown(key, "nobody")
+    return certificate, key
+
+
+def _outcome(process: BouncerProcess, database: str = DATABASE, **options: Any) -> str:
+    """`clear` or `TLS`, as the server sees it; `refused` if no server could be had."""
+    try:
+        with process.connect(database, **options) as connection:
+            return "TLS" if value(connection, IS_ENCRYPTED) else "clear"
+    except psycopg.OperationalError:
+        return "refused"
+
+
+def _fake_database(fake: FakeServer, host: str = "127.0.0.1") -> dict[str, str]:
+    return {"*": f"host={host} port={fake.port}"}
+
+
+def _encrypting(issued: Issued, names: list[str | None] | None = None) -> Behaviour:
+    """A server with this certificate; appends to `names` whom clients ask for (SNI)."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    issued.load_into(context)
+    if names is not None:
+        context.sni_callback = lambda _socket, name, _context: names.append(name)
+
+    def behave(connection: FakeConnection) -> None:
+        assert connection.read_bytes(8) == SSL_REQUEST
+        connection.send(b"S")
+        try:
+            encrypted = context.wrap_socket(connection.socket, server_side=True)
+        except (ssl.SSLError, OSError):
+            return
+        with encrypted:
+            well_behaved(FakeConnection(encrypted))
+
+    return behave
+
+
+def _answering(answer: bytes) -> Behaviour:
+    """A server that says this to the SSLRequest and then lets everybody in."""
+
+    def behave(connection: FakeConnection) -> None:
+        assert connection.read_bytes(8) == SSL_REQUEST
+        connection.send(answer)
+        connection.until_closed()
+
+    return behave
+
+
+# Modes -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_each_mode_makes_of_servers(
+    start: PoolerFactory, server: Server, postgres: TemporaryPostgres, mode: str
+) -> None:
+    databases = {
+        "right": f"dbname=postgres {server.database()['*']}",
+        "address": f"dbname=postgres {server.database('127.0.0.1')['*']}",
+        "unix": f"dbname=postgres {server.database(str(server.postgres.socket_dir))['*']}",
+        "without": f"dbname=postgres host=127.0.0.1 port={postgres.port}",
+    }
+    process = start(databases, settings=server.settings(mode))
+    encrypted = "clear" if mode in ("disable", "allow") else "TLS"
+    # `allow` is `prefer`, as it has always been in PgBouncer.
+    encrypted = "TLS" if mode == "allow" else encrypted
+    assert _outcome(process, "unix") == "clear"
+    assert _outcome(process, "right") == encrypted
+    assert _outcome(process, "address") == ("refused" if mode == "verify-full" else encrypted)
+    assert (_outcome(process, "without") == "clear") == (mode in ("disable", "allow", "prefer"))
+
+
+@pytest.mark.parametrize("mode", ["prefer", "require", "verify-ca", "verify-full"])
+def test_certificate_of_another_ca(start: PoolerFactory, server: Server, mode: str) -> None:
+    settings = server.settings(mode, server_tls_ca_file=server.other_ca_file)
+    outcome = _outcome(start(server.database(), settings=settings))
+    assert outcome == ("refused" if mode.startswith("verify") else "TLS")
+
+
+@pytest.mark.parametrize(
+    ("mode", "host", "ca", "reason"),
+    [
+        ("verify-full", "127.0.0.1", "ca", 'the certificate of the server is not for "127.0.0.1"'),
+        ("verify-ca", "localhost", "other", "certificate verify failed"),
+    ],
+)
+def test_log_says_why_a_certificate_is_refused(
+    pooler: PoolerFactory, server: Server, mode: str, host: str, ca: str, reason: str
+) -> None:
+    settings = server.settings(mode, server_tls_ca_file=server.directory / f"{ca}.crt")
+    process = pooler(server.database(host), settings=settings)
+    assert _outcome(process) == "refused"
+    process.wait_for_log(reason)
+    process.wait_for_log("closing because: server TLS handshake failed")
+
+
+def test_log_says_that_a_server_has_no_tls(pooler: PoolerFactory, server: Server) -> None:
+    with FakeServer() as fake:
+        process = pooler(_fake_database(fake), settings=server.settings("require"))
+        assert _outcome(process) == "refused"
+        process.wait_for_log("closing because: server refused SSL")
+
+
+# Names in certificates -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "subject", "names", "fits"),
+    [
+        ("127.0.0.1", "db", ["127.0.0.1"], True),
+        ("127.0.0.1", "127.0.0.1", [], True),
+        ("127.0.0.1", "127.0.0.1", ["127.0.0.2"], False),
+        ("localhost", "localhost", [], True),
+        ("localhost", "localhost", ["db.example"], False),
+        ("localhost", "db", ["db.example", "LOCALHOST"], True),
+    ],
+)
+def test_names_that_verify_full_takes(
+    pooler: PoolerFactory,
+    server: Server,
+    fake: FakeServer,
+    host: str,
+    subject: str,
+    names: list[str],
+    fits: bool,
+) -> None:
+    asked: list[str | None] = []
+    behaviour = _encrypting(server.ca.issue(subject, names=names), asked)
+    fake.script(*[behaviour] * 20)
+    process = pooler(_fake_database(fake, host), settings=server.settings("verify-full"))
+    if fits:
+        with process.connect(DATABASE) as connection:
+            assert value(connection, "SELECT 'text'") == "text"
+    else:
+        assert _outcome(process) == "refused"
+    # Addresses are no SNI.
+    assert set(asked) == ({None} if host == "127.0.0.1" else {host})
+
+
+def test_each_host_of_a_list_shows_its_own_name(pooler: PoolerFactory, server: Server) -> None:
+    settings = server.settings("verify-full", server_login_retry=0)
+    process = pooler(server.database("127.0.0.1,localhost"), settings=settings)
+    with process.connect(DATABASE) as one, process.connect(DATABASE) as two:
+        assert value(one, IS_ENCRYPTED)
+        assert value(two, IS_ENCRYPTED)
+    hosts = {row["host"] for row in process.admin("SHOW SERVERS") if "host" in row}
+    assert hosts <= {"localhost"}
+    process.wait_for_log('the certificate of the server is not for "127.0.0.1"')
+
+
+def test_own_certificate_is_shown(start: PoolerFactory, server: Server) -> None:
+    certificate, key = _for_the_pooler(server.ca.issue("only_cert"), server.directory, "own")
+    files = {"server_tls_cert_file": certificate, "server_tls_key_file": key}
+    databases = server.database(user="only_cert")
+    assert _outcome(start(databases, settings=server.settings("verify-full", **files))) == "TLS"
+    assert _outcome(start(databases, settings=server.settings("verify-full"))) == "refused"
+
+
+# Answers to the SSLRequest ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"S" + b"R\0\0\0\x08\0\0\0\0", "received unencrypted data after SSL response"),
+        (b"N" + b"R\0\0\0\x08\0\0\0\0", "received unencrypted data after SSL response"),
+        (b"E\0\0\0\x10SFATAL\0\0", "bad sslreq answer"),
+        (b"X", "bad sslreq answer"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["prefer", "require"])
+def test_other_answers_are_refused(
+    pooler: PoolerFactory, server: Server, fake: FakeServer, mode: str, answer: bytes, reason: str
+) -> None:
+    fake.script(_answering(answer))
+    settings = server.settings(mode, query_wait_timeout=10)
+    process = pooler(_fake_database(fake), settings=settings)
+    waiting = Background(lambda: _outcome(process, connect_timeout=10))
+    process.wait_for_log(f"closing because: {reason}")
+    fake.connection(0).wait_closed()
+    process.stop()
+    assert waiting.result() == "refused"
+
+
+def test_garbage_for_a_handshake(pooler: PoolerFactory, server: Server, fake: FakeServer) -> None:
+    def garbage(connection: FakeConnection) -> None:
+        assert connection.read_bytes(8) == SSL_REQUEST
+        connection.send(b"S")
+        connection.read_bytes(1)
+        connection.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        connection.until_closed()
+
+    fake.script(*[garbage] * 20)
+    process = pooler(_fake_database(fake), settings=server.settings("require"))
+    assert _outcome(process) == "refused"
+    process.wait_for_log("TLS handshake failed: ")
+
+
+@pytest.mark.parametrize("answer", [b"", b"S"], ids=["request", "handshake"])
+def test_a_server_that_stalls_is_given_up(
+    start: PoolerFactory, server: Server, fake: FakeServer, answer: bytes
+) -> None:
+    def stall(connection: FakeConnection) -> None:
+        connection.read_bytes(8)
+        connection.send(answer)
+        connection.until_closed()
+
+    fake.script(stall)
+    settings = server.settings("require", server_connect_timeout=1, query_wait_timeout=10)
+    process = start(_fake_database(fake), settings=settings)
+    waiting = Background(lambda: _outcome(process))
+    fake.connection(0).wait_closed()
+    process.wait_for_log("closing because: connect timeout")
+    process.stop()
+    assert waiting.result() == "refused"
+
+
+# Data ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def both(start: PoolerFactory, server: Server) -> BouncerProcess:
+    """TLS on both sides."""
+    certificate, key = server.directory / "pooler.crt", server.directory / "pooler.key"
+    if not key.exists():
+        _for_the_pooler(server.ca.issue("pooler", names=["127.0.0.1"]), server.directory, "pooler")
+    files = {"client_tls_cert_file": certificate, "client_tls_key_file": key}
+    return start(
+        server.database(), settings=server.settings("verify-full", client_tls_sslmode="require", **files)
+    )
+
+
+def test_large_parameters_and_results(both: BouncerProcess) -> None:
+    text = os.urandom(LARGE // 2).hex()
+    with both.connect(DATABASE) as connection, psycopg.Cursor(connection) as cursor:
+        for _ in range(2):
+            (found,) = cursor.execute("SELECT %s || '.'", (text,)).fetchone() or ("",)
+            assert found == text + "."
+        rows = cursor.execute("SELECT repeat(i::text, 100) FROM generate_series(1, 20000) i").fetchall()
+        assert [row[0] for row in rows] == [str(i) * 100 for i in range(1, 20001)]
+
+
+def test_copy_both_ways(both: BouncerProcess) -> None:
+    lines = b"".join(b"%d\t%s\n" % (i, b"x" * 100) for i in range(40_000))
+    with both.connect(DATABASE) as connection:
+        connection.execute("CREATE TEMP TABLE items (n int, text text)")
+        with connection.cursor().copy("COPY items FROM STDIN") as copy:
+            source = io.BytesIO(lines)
+            while chunk := source.read(70_001):
+                copy.write(chunk)
+        with connection.cursor().copy("COPY items TO STDOUT") as copy:
+            assert b"".join(bytes(chunk) for chunk in copy) == lines
+
+
+def test_a_client_that_reads_late_gets_everything(both: BouncerProcess) -> None:
+    with both.connect(DATABASE) as connection:
+        connection.pgconn.send_query(b"SELECT repeat('x', 1000) FROM generate_series(1, 20000)")
+        # Others go on while nobody reads that.
+        assert _outcome(both) == "TLS"
+        result = connection.pgconn.get_result()
+        assert result is not None
+        assert result.ntuples == 20_000
+
+
+def test_cancel(both: BouncerProcess, server: Server) -> None:
+    with both.connect(DATABASE) as connection:
+        pid = backend_pid(connection)
+        sleeping = Background(lambda: connection.execute("SELECT pg_sleep(60)"))
+        query = f"SELECT 1 FROM pg_stat_activity WHERE pid = {pid} AND wait_event = 'PgSleep'"
+        wait_until(lambda: server.postgres.sql(query), "the query runs")
+        connection.cancel_safe(timeout=10)
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            sleeping.result()
+        assert value(connection, IS_ENCRYPTED)
+
+
+def test_show_servers_has_version_and_cipher(both: BouncerProcess) -> None:
+    with both.connect(DATABASE) as connection:
+        assert value(connection, IS_ENCRYPTED)
+        (row,) = both.admin("SHOW SERVERS")
+        assert row["tls"].startswith("TLSv1.3/TLS_")
+
+
+def test_show_servers_without_tls(start: PoolerFactory, server: Server) -> None:
+    process = start(server.database(), settings=server.settings("disable"))
+    with process.connect(DATABASE) as connection:
+        assert not value(connection, IS_ENCRYPTED)
+        (row,) = process.admin("SHOW SERVERS")
+        assert row["tls"] == ""
+
+
+# New settings and files ------------------------------------------------------------------------------------
+
+
+def _pid(process: BouncerProcess) -> int:
+    with process.connect(DATABASE) as connection:
+        return backend_pid(connection)
+
+
+def test_servers_are_recycled_only_for_their_own_settings(start: PoolerFactory, server: Server) -> None:
+    process = start(server.database(), settings=server.settings("prefer", pool_mode="transaction"))
+    first = _pid(process)
+    process.admin("RELOAD")
+    process.configure(client_tls_ciphers="HIGH", max_client_conn=90)
+    process.admin("RELOAD")
+    assert _pid(process) == first
+    with process.connect(DATABASE) as connection, connection.transaction():
+        assert backend_pid(connection) == first
+        process.configure(server_tls_sslmode="verify-full")
+        process.admin("RELOAD")
+        # What is under way goes on.
+        assert backend_pid(connection) == first
+    assert _pid(process) != first
+    assert _outcome(process) == "TLS"
+    process.configure(server_tls_sslmode="disable")
+    process.admin("RELOAD")
+    wait_until(lambda: _outcome(process) == "clear", "the servers without TLS")
+
+
+def test_servers_are_recycled_for_new_files(pooler: PoolerFactory, server: Server) -> None:
+    ca_file = server.directory / "changing.crt"
+    shutil.copy(server.ca_file, ca_file)
+    settings = server.settings("verify-ca", server_tls_ca_file=ca_file, pool_mode="transaction")
+    process = pooler(server.database(), settings=settings)
+    first = _pid(process)
+    ca_file.write_bytes(ca_file.read_bytes() + server.other_ca_file.read_bytes())
+    process.admin("RELOAD")
+    assert _pid(process) != first
+
+
+@pytest.mark.parametrize("setting", ["server_tls_ca_file", "server_tls_key_file"])
+def test_reload_refuses_broken_files(pooler: PoolerFactory, server: Server, setting: str) -> None:
+    certificate, key = _for_the_pooler(server.ca.issue("pooldeck"), server.directory, f"for_{setting}")
+    files = {"server_tls_cert_file": certificate, "server_tls_key_file": key}
+    process = pooler(server.database(), settings=server.settings("verify-full", **files))
+    first = _pid(process)
+    broken = server.directory / f"{setting}.broken"
+    broken.write_text("-----BEGIN NOTHING-----\n")
+    process.configure(**{setting: broken})
+    with pytest.raises(psycopg.Error, match=f'{setting} "{broken}"'):
+        process.admin("RELOAD")
+    assert _pid(process) == first
+    assert process.admin("SHOW CONFIG") != []
+    assert {row["key"]: row["value"] for row in process.admin("SHOW CONFIG")}[setting] != str(broken)

@@ -1,0 +1,229 @@
+"""A real OpenLDAP server of the tests: slapd with a directory of its own, gone with the test."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from cli.demo.throwaway import (
+    Account,
+    ThrowawayDirectory,
+    credentials,
+    end_process,
+    free_port,
+    server_account,
+)
+from tests.support.certificates import Authority
+
+BASE: Final = "dc=example,dc=net"
+MANAGER: Final = f"cn=Manager,{BASE}"
+MANAGER_PASSWORD: Final = "manager-secret"
+
+_START_SECONDS = 15.0
+_START_ATTEMPTS = 3
+_PROGRAM_PATH = (
+    "/usr/sbin:/usr/lib/openldap:/usr/libexec:/usr/local/libexec:/opt/homebrew/opt/openldap/libexec"
+)
+_SCHEMAS = ("/etc/ldap/schema", "/etc/openldap/schema", "/opt/homebrew/etc/openldap/schema")
+
+_CONFIGURATION: Final = """
+include {schemas}/core.schema
+include {schemas}/cosine.schema
+include {schemas}/inetorgperson.schema
+TLSCertificateFile {directory}/server.crt
+TLSCertificateKeyFile {directory}/server.key
+database ldif
+directory {directory}/data
+suffix "{base}"
+rootdn "{manager}"
+rootpw {password}
+access to attrs=userPassword by anonymous auth
+access to * by {readers} read
+"""
+
+_ROOT: Final = f"""dn: {BASE}
+objectClass: dcObject
+objectClass: organization
+dc: example
+o: Example
+"""
+
+
+class SlapdFailed(RuntimeError):
+    """slapd did not start; the text holds what it printed."""
+
+
+class Slapd:
+    """slapd on 127.0.0.1, at `port` and, with TLS from the first byte, at `ldaps_port`; StartTLS at `port`.
+
+    Its tree is `BASE`; `entries` are LDIF below it (`person` writes one), and the manager may do everything.
+    Without `anonymous` only who is bound may search. The certificate is for localhost and 127.0.0.1, signed
+    by the authority in `ca_file`. Use it as a context manager. Raises SlapdFailed when it does not come up,
+    FileNotFoundError when there is no slapd.
+    """
+
+    def __init__(self, entries: Sequence[str], *, anonymous: bool = True) -> None:
+        self.port = 0
+        self.ldaps_port = 0
+        self._entries = entries
+        self._readers = "*" if anonymous else "users"
+        self._account: Account | None = None
+        self._throwaway: ThrowawayDirectory | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def directory(self) -> Path:
+        if self._throwaway is None:
+            raise SlapdFailed("slapd was not started")
+        return self._throwaway.path
+
+    @property
+    def ca_file(self) -> Path:
+        return self.directory / "ca.crt"
+
+    def start(self) -> None:
+        """Fill the directory, start, and return when both ports take connections."""
+        try:
+            self._account = server_account()
+            self._throwaway = ThrowawayDirectory("pooldeck-slapd-", self._account)
+            self._prepare()
+            # A port found free may be taken by the time it is bound.
+            for _ in range(_START_ATTEMPTS):
+                self.port, self.ldaps_port = free_port(), free_port()
+                self._launch()
+                if self._wait_ready():
+                    return
+            raise SlapdFailed(f"slapd did not start:\n{self.log_text()}")
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        try:
+            if self._process is not None:
+                end_process(self._process)
+        finally:
+            self._process = None
+            if self._throwaway is not None:
+                self._throwaway.guard(None)
+                self._throwaway.close()
+                self._throwaway = None
+
+    def log_text(self) -> str:
+        path = self.directory / "slapd.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def _prepare(self) -> None:
+        """Configuration, certificate and tree."""
+        authority = Authority()
+        authority.write(self.directory, "ca")
+        authority.issue("localhost", names=["localhost", "127.0.0.1"]).write(self.directory, "server")
+        (self.directory / "data").mkdir()
+        (self.directory / "slapd.conf").write_text(
+            _CONFIGURATION.format(
+                schemas=_schemas(),
+                directory=self.directory,
+                base=BASE,
+                manager=MANAGER,
+                password=MANAGER_PASSWORD,
+                readers=self._readers,
+            )
+        )
+        (self.directory / "tree.ldif").write_text("\n".join((_ROOT, *self._entries)))
+        if self._account is not None:
+            for path in self.directory.iterdir():
+                os.chown(path, self._account.uid, self._account.gid)
+        self._run("slapadd", "-l", "tree.ldif")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [find_slapd(program), "-f", "slapd.conf", *arguments],
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            **credentials(self._account),
+        )
+        if done.returncode != 0:
+            raise SlapdFailed(f"{program} failed:\n{done.stderr.decode(errors='replace')}")
+
+    def _launch(self) -> None:
+        urls = f"ldap://127.0.0.1:{self.port} ldaps://127.0.0.1:{self.ldaps_port}"
+        with (self.directory / "slapd.log").open("wb") as log:
+            # A debug level, even none, keeps it in the foreground.
+            self._process = subprocess.Popen(
+                [find_slapd(), "-f", "slapd.conf", "-h", urls, "-d", "0"],
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                **credentials(self._account),
+            )
+        if self._throwaway is not None:
+            self._throwaway.guard(self._process)
+
+    def _wait_ready(self) -> bool:
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline and self._process is not None and self._process.poll() is None:
+            if _listens(self.port) and _listens(self.ldaps_port):
+                return True
+            time.sleep(0.02)
+        return False
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def person(rdn: str, password: str, **attributes: str) -> str:
+    """The LDIF of somebody below BASE (or below more RDNs, as in "uid=a,ou=b"), who may bind."""
+    kind, _, value = rdn.partition(",")[0].partition("=")
+    lines = {"sn": "S", "cn": "C", **attributes, "userPassword": password}
+    if kind not in lines:
+        lines[kind] = value
+    rows = [_ldif("dn", f"{rdn},{BASE}"), "objectClass: inetOrgPerson", *map(_ldif, lines, lines.values())]
+    return "\n".join(rows) + "\n"
+
+
+def unit(name: str) -> str:
+    """The LDIF of an organizational unit below BASE."""
+    return f"dn: ou={name},{BASE}\nobjectClass: organizationalUnit\nou: {name}\n"
+
+
+def find_slapd(program: str = "slapd") -> str:
+    """The path of slapd, or of one of its tools; raises FileNotFoundError."""
+    found = shutil.which(program, path=f"{os.environ.get('PATH', '')}:{_PROGRAM_PATH}")
+    if found is None:
+        raise FileNotFoundError(f"no {program}")
+    return found
+
+
+def _schemas() -> str:
+    for directory in _SCHEMAS:
+        if Path(directory, "core.schema").exists():
+            return directory
+    raise FileNotFoundError("no schemas of slapd")
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _ldif(name: str, value: str) -> str:
+    """A line of LDIF, in base64 so that anything may stand in it."""
+    return f"{name}:: {base64.b64encode(value.encode()).decode()}"
