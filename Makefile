@@ -9,7 +9,7 @@ PYTEST_FLAGS := -n auto --dist loadgroup
 # Extra arguments, e.g. `make test ARGS='-k copy'` or `make bench ARGS=--quick`.
 ARGS ?=
 
-.PHONY: demo test lint bench chaos screenshots compiled clean
+.PHONY: demo test lint bench chaos regress screenshots compiled clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/pooldeck demo $(ARGS)
@@ -31,6 +31,10 @@ bench: $(VENV)/.installed
 # The token test at length, e.g. `make chaos ARGS='--seconds 600 --clients 200'`; a seed replays a run.
 chaos: $(VENV)/.installed
 	$(VENV)/bin/python -m tests.chaos $(ARGS)
+
+# PostgreSQL's own regression suite through session mode; apt brings its scripts, or ARGS='--source DIR'.
+regress: $(VENV)/.installed
+	$(VENV)/bin/python -m tests.pg_regress $(ARGS)
 
 # The pictures of README.md, from a run of the demo.
 screenshots: $(VENV)/.installed

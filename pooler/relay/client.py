@@ -522,6 +522,8 @@ class ClientConnection(Client):
             registry.log.info(f"closing because: {reason} (age={age}s)", self.describe())
         if notify and reason and registry.settings.log_pooler_errors:
             registry.log.warning(f"pooler error: {reason}", self.describe())
+        server = cast("ServerConnection | None", self.link)
+        half_told = server is not None and server.half_passed()
         transport = self.transport
         self.transport = None
         registry.unread_clients.pop(self, None)
@@ -534,7 +536,7 @@ class ClientConnection(Client):
         self.head = b""
         if transport is None:
             return
-        if notify and reason:
+        if notify and reason and not half_told:
             transport.write(messages.error("FATAL", sqlstate, reason))
         transport.close()
         self.context.linger(transport)
@@ -567,6 +569,8 @@ class ClientConnection(Client):
         if server.place is server.pool.cancel_servers:
             # The cancel request is under way, and must be known to have arrived before the server it is for
             # is used again.
+            return
+        if server.closed:
             return
         server.resume_reading()
         if server.task is not None and server.replication is not None:

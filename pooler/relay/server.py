@@ -42,6 +42,7 @@ from pooler.wire.framing import (
     body_length,
     skip_rows,
 )
+from pooler.wire.prepared import is_stale_plan
 from pooler.wire.requests import ACTION, FAKE, FORWARD, REPLACE
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ OWN_MESSAGE_LIMIT: Final = 16 * 1024 * 1024
 """Bytes that a message may have which the pooler collects for itself: login, answers to its own queries."""
 
 CANCEL_DELIVERED: Final = "successfully sent cancel request"
+
+WHOLE_ERROR: Final = 64 * 1024
+"""Bytes of an ErrorResponse that is looked at; longer ones pass as they come."""
 
 PARAMETER_LIMIT: Final = 1024 * 1024
 """Bytes of a ParameterStatus."""
@@ -247,6 +251,10 @@ class ServerConnection(PreparingServer):
                     break
                 self._note_parameter(data[position + HEADER : end])
             elif kind == ERROR:
+                if end > size and length < WHOLE_ERROR:
+                    break
+                if length < WHOLE_ERROR and is_stale_plan(data[position:end]):
+                    self.stale = True
                 if queue.head & ACTION == REPLACE:
                     action = REPLACE
                 if queue.head == 0:
@@ -353,6 +361,10 @@ class ServerConnection(PreparingServer):
     def mid_message(self) -> bool:
         """It has sent the first part of a message."""
         return self.remaining > 0 or self.head != b""
+
+    def half_passed(self) -> bool:
+        """The client has the first part of a message: what else it is sent it takes for the rest."""
+        return self.remaining > 0 and self.passing
 
     def send(self, data: bytes) -> None:
         """Bytes to the server."""
@@ -487,6 +499,11 @@ class ServerConnection(PreparingServer):
         if registry.settings.log_disconnections:
             age = (monotonic_ns() - self.connect_ns) // 1_000_000_000
             registry.log.info(f"closing because: {reason} (age={age}s)", self.describe())
+        client = self.link
+        if client is not None and client.mid_message():
+            terminate = False
+        if client is not None and self.half_passed():
+            client.disconnect(reason, notify=False)
         task = self.task
         self.task = None
         self.inbox.clear()
@@ -494,9 +511,6 @@ class ServerConnection(PreparingServer):
         self.queue.clear()
         transport = self.transport
         self.transport = None
-        client = self.link
-        if client is not None and client.mid_message():
-            terminate = False
         if task is not None:
             task.lost(reason)
         self.pool.server_closes(self, reason)

@@ -27,11 +27,14 @@ class PreparingServer(Server):
         "context",
         "prepared",
         "remaining",
+        "stale",
     )
 
     context: "Context"
     remaining: i64
     """Bytes to come of a message of the server's that is half way."""
+    stale: bool
+    """A statement's result has other types than when it was prepared: none that is here can be relied on."""
     prepared: dict[Statement, None]
     """Statements that are prepared here, or will be when the server gets to it; least recently used first."""
 
@@ -39,10 +42,12 @@ class PreparingServer(Server):
         super().__init__(context.registry.next_id(), pool, context.registry.parameters.empty)
         self.context = context
         self.remaining = 0
+        self.stale = False
         self.prepared = {}
 
     def parse_named(self, text: bytes, name: bytes) -> Statement:
         """The client prepares a statement: here too, unless it is there already."""
+        self._drop_stale()
         statement = self.context.statements.share(text)
         if statement in self.prepared:
             self._use(statement)
@@ -55,6 +60,7 @@ class PreparingServer(Server):
 
     def use_statement(self, statement: Statement) -> None:
         """The client is about to bind or describe this statement: prepares it here if it is not."""
+        self._drop_stale()
         if statement in self.prepared:
             self._use(statement)
             return
@@ -88,10 +94,19 @@ class PreparingServer(Server):
     def _make_room(self) -> None:
         """Closes the statements that were not used for longest, down to `max_prepared_statements`."""
         while len(self.prepared) >= self.context.max_prepared:
-            oldest = next(iter(self.prepared))
-            del self.prepared[oldest]
-            self.queue.push_change(CLOSE | SWALLOW, Change(CLOSE, oldest, None))
-            self.send(oldest.close())
+            self._close(next(iter(self.prepared)))
+
+    def _drop_stale(self) -> None:
+        """Drivers prepare anew after "cached plan must not change result type", and need a new plan."""
+        if self.stale:
+            self.stale = False
+            for statement in list(self.prepared):
+                self._close(statement)
+
+    def _close(self, statement: Statement) -> None:
+        del self.prepared[statement]
+        self.queue.push_change(CLOSE | SWALLOW, Change(CLOSE, statement, None))
+        self.send(statement.close())
 
     def _owe(self, kind: i64, change: Change | None) -> None:
         """An answer of the pooler's own: at once if nothing else is due before it, else in its turn."""

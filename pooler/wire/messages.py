@@ -145,9 +145,13 @@ def backend_key_data(key: bytes) -> bytes:
 
 
 def negotiate_protocol_version(unsupported: Sequence[str]) -> bytes:
-    """A NegotiateProtocolVersion: we speak 3.0 and none of the named `_pq_.` options."""
+    """A NegotiateProtocolVersion: we speak 3.0 and none of the named `_pq_.` options.
+
+    PostgreSQL sends the whole version, not the minor one that its documentation names, and libpq 18 takes
+    nothing else.
+    """
     return message(
-        b"v", _INT32.pack(0), _INT32.pack(len(unsupported)), *(string(name) for name in unsupported)
+        b"v", _INT32.pack(PROTOCOL_3), _INT32.pack(len(unsupported)), *(string(name) for name in unsupported)
     )
 
 

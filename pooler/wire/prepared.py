@@ -134,6 +134,14 @@ def statement_name(kind: int, message: bytes) -> bytes | None:
     return None if end < 0 else message[start:end]
 
 
+def is_stale_plan(error: bytes) -> bool:
+    """Whether PostgreSQL refuses to run a prepared statement since its result has other types by now.
+
+    The name of the function that says so is in every language the same.
+    """
+    return b"\x00C0A000\x00" in error and b"\x00RRevalidateCachedQuery\x00" in error
+
+
 def forgets_all(query: bytes) -> bool:
     """Whether the body of a simple Query does nothing but take away all prepared statements."""
     return query.strip(_AROUND_SQL).upper() in _FORGETTING
