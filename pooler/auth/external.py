@@ -45,8 +45,8 @@ def require_pam() -> None:
     """Loads what `pam` needs; raises MissingExtra."""
     try:
         pam.load()
-    except ImportError:
-        raise MissingExtra('PAM needs the extra "pam": pip install "pooldeck[pam]"') from None
+    except ImportError as error:
+        raise MissingExtra(f'PAM needs the extra "pam": pip install "pooldeck[pam]" ({error})') from None
     except (OSError, AttributeError):
         raise MissingExtra("PAM needs the system's library libpam, which was not found") from None
 
@@ -55,8 +55,8 @@ def require_ldap() -> None:
     """Loads what `ldap` needs; raises MissingExtra."""
     try:
         ldap.load()
-    except ImportError:
-        raise MissingExtra('LDAP needs the extra "ldap": pip install "pooldeck[ldap]"') from None
+    except ImportError as error:
+        raise MissingExtra(f'LDAP needs the extra "ldap": pip install "pooldeck[ldap]" ({error})') from None
 
 
 class Verdict(NamedTuple):
@@ -264,11 +264,13 @@ class ExternalAuth:
             self._call_soon_threadsafe(self._deliver, check, verdict)
 
     def _deliver(self, check: Check, verdict: Verdict) -> None:
-        if self._closed:
-            return
         if verdict.delay > 0:
-            self._call_later(verdict.delay, check.finish, verdict)
+            self._call_later(verdict.delay, self._finish, check, verdict)
         else:
+            self._finish(check, verdict)
+
+    def _finish(self, check: Check, verdict: Verdict) -> None:
+        if not self._closed:
             check.finish(verdict)
 
 

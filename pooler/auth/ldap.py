@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
-from socket import socket
+from socket import AF_INET6, inet_pton, socket
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
@@ -251,12 +251,19 @@ def _percent_decoded(text: str) -> str:
 
 def _server(name: str) -> str:
     host = name[1:-1] if name.startswith("[") and name.endswith("]") else name
-    # A colon in a name that is no IPv6 address comes before a port.
-    if not host or host.count(":") == 1 or not _HOST.fullmatch(host):
-        raise LdapOptionsError(
-            "invalid ldapserver: expected names or addresses with spaces between, and no ports"
-        )
-    return host
+    if _HOST.fullmatch(host) and (":" not in host or _is_ipv6(host)):
+        return host
+    raise LdapOptionsError(
+        "invalid ldapserver: expected names or addresses with spaces between, and no ports"
+    )
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        inet_pton(AF_INET6, host)
+    except OSError:
+        return False
+    return True
 
 
 def _port(text: str) -> int:
@@ -288,11 +295,14 @@ def _is_filter(text: str) -> bool:
 
 
 def load() -> None:
-    """Loads ldap3; raises ImportError, also if what looks servers up is missing. It costs 70 ms and 14 MB."""
-    import ldap3  # noqa: F401
+    """Loads ldap3, 70 ms and 14 MB; raises ImportError if that or dnspython is missing or does not fit."""
+    import ldap3.protocol.convert
 
     if find_spec("dns") is None:
-        raise ImportError("no module dns")
+        raise ImportError("no dnspython")
+    if ldap3.protocol.convert.prepare_filter_for_sending("\\2a") != b"*":
+        # 2.10.2rc4 sends what is escaped as it is: nobody with a special character would ever be found.
+        raise ImportError("ldap3 does not know escaped filters")
 
 
 class LdapClient:
@@ -346,7 +356,7 @@ class LdapClient:
         for host, port in self._servers(options):
             tls = ldap3.Tls()
             tls.wrap_socket = partial(self._tls.wrap, host, deadline)
-            timeout = min(self._connect_timeout, _left(deadline))
+            timeout = min(self._connect_timeout, max(deadline - time.monotonic(), 0.001))
             server = ldap3.Server(
                 host, port, options.scheme == "ldaps", get_info=ldap3.NONE, tls=tls, connect_timeout=timeout
             )

@@ -23,7 +23,14 @@ from pooler.relay.external_login import Ask, ExternalLogin, by_ldap, by_pam
 from pooler.relay.server import ServerConnection
 from pooler.relay.startup import StartupRefused, read_startup
 from pooler.relay.tasks import AuthQuery
-from pooler.relay.tls import ALPN_PROTOCOL, HANDSHAKE_RECORD, TlsTransport, certificate_names, tls_text
+from pooler.relay.tls import (
+    ALPN_PROTOCOL,
+    HANDSHAKE_RECORD,
+    ClientTls,
+    TlsTransport,
+    certificate_names,
+    tls_text,
+)
 from pooler.wire import messages
 from pooler.wire.errors import ProtocolError
 from pooler.wire.framing import PASSWORD, TERMINATE
@@ -60,6 +67,8 @@ class ClientLogin(ClientPhase):
         self.started = False
         self.refused_encryption: set[int] = set()
         self.encrypted = False
+        self.tls: ClientTls | None = None
+        """As it was in the handshake; a RELOAD may change the certificate before the password comes."""
         self.direct = False
         self.exchange: PasswordExchange | None = None
         self.external: ExternalLogin | None = None
@@ -188,6 +197,7 @@ class ClientLogin(ClientPhase):
         client, settings = self.client, self.context.client_tls
         assert settings is not None
         self.encrypted = True
+        self.tls = settings
         raw = client.transport
         client.transport = TlsTransport(raw, client, settings.context, None, True, self._tls_started)
         client.transport.start(first)
@@ -625,7 +635,7 @@ class ClientLogin(ClientPhase):
             self.context.mock_seed,
             self.registry.settings.scram_iterations,
             self.context.scram_cache,
-            binding=self.context.client_tls.binding if self.encrypted and self.context.client_tls else b"",
+            binding=self.tls.binding if self.tls is not None else b"",
         )
         self.client.send(self.exchange.request())
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from pooler.relay.certificates import server_hostname
 from pooler.relay.server import ServerConnection
 from pooler.relay.tls import ServerTls, TlsTransport, tls_text
 from pooler.wire import messages
@@ -44,15 +45,10 @@ class EncryptionRequest:
 
     def _encrypt(self) -> None:
         server = self._server
-        name = server.target.host if self._tls.context.check_hostname or self._may_be_sent() else None
+        name = server_hostname(server.target.host or "")
         transport = TlsTransport(self._raw, server, self._tls.context, name, False, self._started)
         server.transport = transport
         transport.start()
-
-    def _may_be_sent(self) -> bool:
-        """SNI has host names, no addresses (RFC 6066); libpq does the same."""
-        host = self._server.target.host or ""
-        return host.isascii() and not (":" in host or host.replace(".", "").isdigit() or host == "")
 
     def _started(self, failure: str | None) -> None:
         server = self._server

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pooler.relay.certificates import peer_common_name
 from pooler.wire.errors import ProtocolError
 
 READ_SIZE: Final = 64 * 1024
@@ -241,10 +242,9 @@ def certificate_names(transport: Any) -> frozenset[str] | None:
     certificate = None if tls is None else tls.getpeercert()
     if not certificate:
         return None
-    names = [name for kind, name in certificate.get("subjectAltName", ()) if kind == "DNS"]
-    for relative_name in certificate.get("subject", ()):
-        names += (value for kind, value in relative_name if kind == "commonName")
-    return frozenset(name for name in names if "\0" not in name)
+    names = {name for kind, name in certificate.get("subjectAltName", ()) if kind == "DNS"}
+    common = None if tls is None else peer_common_name(tls)
+    return frozenset(name for name in names if "\0" not in name) | ({common} if common else frozenset())
 
 
 def _nothing(reason: str | None) -> None:
@@ -254,7 +254,7 @@ def _nothing(reason: str | None) -> None:
 def _reason(error: Exception) -> str:
     """OpenSSL's words, without the place in its source."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate verify failed: {error.verify_message}"
+        return f"certificate verify failed: {getattr(error, 'verify_message', None) or error.strerror}"
     if isinstance(error, ssl.SSLError) and error.reason:
         return error.reason.lower().replace("_", " ")
     return str(error)

@@ -266,10 +266,9 @@ class Pooler:
                 self.log.warning(text)
         now = datetime.now(UTC)
         for used in expiring(access.tls, now):
-            self.log.warning(
-                f"{used.setting}: the certificate of {used.subject} in {used.file} expires in"
-                f" {used.days_left(now)} days"
-            )
+            days = used.days_left(now)
+            when = f"expires in {days} days" if days >= 0 else "has expired"
+            self.log.warning(f"{used.setting}: the certificate of {used.subject} in {used.file} {when}")
         for warning in access.hba.warnings if access.hba is not None else ():
             self.log.warning(str(warning))
 

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple, NoReturn
 
 from pooler.config.settings import SETTINGS, AuthType, Settings, SslMode
-from pooler.service.certificates import (
+from pooler.relay.certificates import (
     CertificateError,
     VerifiedServer,
     end_point_binding,
@@ -113,14 +113,15 @@ class Tls:
 def load(settings: Settings, old: Tls | None = None) -> Tls:
     """What settings and files come to now. Raises TlsError; `old` is as good as before then.
 
-    A side for which nothing has changed is the same object as in `old`. Where `servers` is another one, the
-    connections to servers have to be replaced.
+    A side for which nothing has changed is the same object as in `old`, and so is the whole. Where `servers`
+    is another one, the connections to servers have to be replaced.
     """
     _check_client_settings(settings)
-    return Tls(
-        clients=_load_side(_Source(settings, "client"), None if old is None else old.clients),
-        servers=_load_side(_Source(settings, "server"), None if old is None else old.servers),
-    )
+    clients = _load_side(_Source(settings, "client"), None if old is None else old.clients)
+    servers = _load_side(_Source(settings, "server"), None if old is None else old.servers)
+    if old is not None and clients is old.clients and servers is old.servers:
+        return old
+    return Tls(clients, servers)
 
 
 def expiring(tls: Tls, now: datetime, days: int = EXPIRY_DAYS) -> list[UsedCertificate]:

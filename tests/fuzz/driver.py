@@ -146,8 +146,12 @@ def check(client: Client) -> None:
 
 def _check_rightful(client: Client) -> None:
     stream = bytes(client.sent)
+    requests: list[bytes] = []
     while stream[:8] in ENCRYPTION_REQUESTS:
+        requests.append(stream[:8])
         stream = stream[8:]
+        assert len(client.sent) - len(stream) in client.pauses, "data behind an encryption request"
+    assert len(set(requests)) == len(requests)
     length = int.from_bytes(stream[:4], "big")
     user, database = names(stream[8:length])
     assert database in (DATABASE, CONSOLE), database

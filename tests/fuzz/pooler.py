@@ -162,7 +162,10 @@ class Pooler:
 
 
 class Client:
-    """The bytes of one client; whatever it sends, the pooler keeps its promises."""
+    """The bytes of one client; whatever it sends, the pooler keeps its promises.
+
+    `sent` is what the pooler has read, `pauses` how much that was after each piece.
+    """
 
     def __init__(self, pooler: Pooler) -> None:
         self.pooler = pooler
@@ -173,6 +176,7 @@ class Client:
         self.connection.phase = self.login
         self.connection.connection_made(self.transport)
         self.sent = bytearray()
+        self.pauses: set[int] = set()
 
     def send(self, data: bytes, cuts: tuple[int, ...] = ()) -> None:
         """In pieces of these sizes, the last of which repeats; no cuts: at once. Stops where nobody reads."""
@@ -181,6 +185,7 @@ class Client:
             size = (sizes.pop(0) if len(sizes) > 1 else sizes[0]) if sizes else len(data)
             chunk, data = data[: max(size, 1)], data[max(size, 1) :]
             self.sent += chunk
+            self.pauses.add(len(self.sent))
             self.connection.data_received(chunk)
             self._check_memory(len(chunk))
 

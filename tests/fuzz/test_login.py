@@ -252,9 +252,22 @@ def test_over_long_names_are_refused(method: str, length: int) -> None:
     for names in (("u" * length, DATABASE), ("plain", "d" * length), ("u" * length, CONSOLE)):
         client = Pooler(method).connect()
         client.send(startup_packet(parameters(*names)))
+        is_told = client.refused
         for answer in answers(client.received(), "plain", PASSWORDS["plain"]):
             client.send(answer)
         assert not client.logged_in
+        assert (is_told == "username too long") == (length > 127 and names[0] != "plain")
+        client.hang_up()
+        check(client)
+
+
+@pytest.mark.parametrize("request_", ENCRYPTION_REQUESTS, ids=["ssl", "gss"])
+def test_nothing_behind_an_encryption_request_is_believed(request_: bytes) -> None:
+    """CVE-2021-3935: somebody on the way may have put it there."""
+    for size in (1, 8, 1000):
+        client = Pooler("trust").connect()
+        client.send(request_ + startup_packet(parameters("plain"))[:size])
+        assert str(client.refused).startswith("received unencrypted data after")
         client.hang_up()
         check(client)
 

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import ssl
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
+from psycopg.rows import tuple_row
 
 from cli.demo.throwaway import ThrowawayDirectory, server_account
 from tests.conftest import PgBouncerFactory, PoolerFactory
 from tests.integration.clients import DATABASE, Background, backend_pid, value, wait_until
-from tests.support.bouncer import BouncerProcess
+from tests.support.bouncer import USER, BouncerProcess
 from tests.support.certificates import Authority, Issued
 from tests.support.fakeserver import Behaviour, FakeConnection, FakeServer, well_behaved
 from tests.support.postgres import PostgresMissing, TemporaryPostgres
-from tests.support.rawclient import SSL_REQUEST
+from tests.support.rawclient import SSL_REQUEST, RawClient, startup_message
 from tests.support.require import missing
 
 LARGE = 5_000_000
+HANDSHAKE_FAILED = "TLS handshake failed|TLS handshake error|TLS startup failed"
 MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 SERVER_HBA = """
 hostssl all only_cert all cert
@@ -51,12 +54,11 @@ class Server:
         return {"*": f"host={host} port={self.postgres.port}{words}"}
 
     def settings(self, mode: str, **more: object) -> dict[str, object]:
-        """Servers' TLS; a failure is tried again soon, and a client is told before the test is over."""
+        """Servers' TLS; a failure is tried again soon."""
         return {
             "server_tls_sslmode": mode,
             "server_tls_ca_file": self.ca_file,
             "server_login_retry": 1,
-            "query_wait_timeout": 2,
             **more,
         }
 
@@ -90,13 +92,6 @@ def start(
     return pooler if request.param == "pooldeck" else pgbouncer
 
 
-@pytest.fixture
-def fake() -> Iterator[FakeServer]:
-    with FakeServer() as fake:
-        yield fake
-    assert fake.errors == []
-
-
 def _for_the_pooler(issued: Issued, directory: Path, name: str) -> tuple[Path, Path]:
     """Certificate and key in files that the pooler may read."""
     certificate, key = issued.write(directory, name)
@@ -105,17 +100,22 @@ def _for_the_pooler(issued: Issued, directory: Path, name: str) -> tuple[Path, P
     return certificate, key
 
 
-def _outcome(process: BouncerProcess, database: str = DATABASE, **options: Any) -> str:
-    """`clear` or `TLS`, as the server sees it; `refused` if no server could be had."""
-    try:
-        with process.connect(database, **options) as connection:
-            return "TLS" if value(connection, IS_ENCRYPTED) else "clear"
-    except psycopg.OperationalError:
-        return "refused"
+def _seen(process: BouncerProcess, database: str = DATABASE) -> str:
+    """`clear` or `TLS`, as the server sees it."""
+    with process.connect(database) as connection:
+        return "TLS" if value(connection, IS_ENCRYPTED) else "clear"
 
 
-def _fake_database(fake: FakeServer, host: str = "127.0.0.1") -> dict[str, str]:
-    return {"*": f"host={host} port={fake.port}"}
+def _refused(process: BouncerProcess, pattern: str, database: str = DATABASE) -> None:
+    """Returns once the log says of a server for this database what the pattern says."""
+    line = re.compile(rf"(?:S-[^ ]* {database}/[^ ]* .*|WARNING )(?:{pattern})")
+    with RawClient(process.host, process.port) as client:
+        client.send(startup_message(USER, database))
+        wait_until(lambda: line.search(process.log_text()), f"{pattern} in the log")
+
+
+def _fake_database(fake: FakeServer) -> dict[str, str]:
+    return {"*": f"host=127.0.0.1 port={fake.port}"}
 
 
 def _encrypting(issued: Issued, names: list[str | None] | None = None) -> Behaviour:
@@ -149,6 +149,17 @@ def _answering(answer: bytes) -> Behaviour:
     return behave
 
 
+@contextmanager
+def _fakes(*behaviours: Behaviour) -> Iterator[list[FakeServer]]:
+    """A server for each behaviour, which goes on in that way."""
+    with ExitStack() as stack:
+        servers = [stack.enter_context(FakeServer()) for _ in behaviours]
+        for server, behaviour in zip(servers, behaviours, strict=True):
+            server.script(*[behaviour] * 50)
+        yield servers
+    assert [server.errors for server in servers] == [[]] * len(servers)
+
+
 # Modes -----------------------------------------------------------------------------------------------------
 
 
@@ -163,128 +174,125 @@ def test_what_each_mode_makes_of_servers(
         "without": f"dbname=postgres host=127.0.0.1 port={postgres.port}",
     }
     process = start(databases, settings=server.settings(mode))
-    encrypted = "clear" if mode in ("disable", "allow") else "TLS"
-    # `allow` is `prefer`, as it has always been in PgBouncer.
-    encrypted = "TLS" if mode == "allow" else encrypted
-    assert _outcome(process, "unix") == "clear"
-    assert _outcome(process, "right") == encrypted
-    assert _outcome(process, "address") == ("refused" if mode == "verify-full" else encrypted)
-    assert (_outcome(process, "without") == "clear") == (mode in ("disable", "allow", "prefer"))
+    encrypted = "clear" if mode == "disable" else "TLS"
+    assert _seen(process, "unix") == "clear"
+    assert _seen(process, "right") == encrypted
+    if mode == "verify-full":
+        _refused(process, HANDSHAKE_FAILED, "address")
+    else:
+        assert _seen(process, "address") == encrypted
+    if mode in ("disable", "allow", "prefer"):
+        assert _seen(process, "without") == "clear"
+    else:
+        _refused(process, "closing because: server refused SSL", "without")
 
 
-@pytest.mark.parametrize("mode", ["prefer", "require", "verify-ca", "verify-full"])
+@pytest.mark.parametrize("mode", ["prefer", "verify-ca", "verify-full"])
 def test_certificate_of_another_ca(start: PoolerFactory, server: Server, mode: str) -> None:
     settings = server.settings(mode, server_tls_ca_file=server.other_ca_file)
-    outcome = _outcome(start(server.database(), settings=settings))
-    assert outcome == ("refused" if mode.startswith("verify") else "TLS")
+    process = start(server.database(), settings=settings)
+    if mode == "prefer":
+        assert _seen(process) == "TLS"
+    else:
+        # Never in clear instead.
+        _refused(process, HANDSHAKE_FAILED)
 
 
-@pytest.mark.parametrize(
-    ("mode", "host", "ca", "reason"),
-    [
-        ("verify-full", "127.0.0.1", "ca", 'the certificate of the server is not for "127.0.0.1"'),
-        ("verify-ca", "localhost", "other", "certificate verify failed"),
-    ],
-)
-def test_log_says_why_a_certificate_is_refused(
-    pooler: PoolerFactory, server: Server, mode: str, host: str, ca: str, reason: str
-) -> None:
-    settings = server.settings(mode, server_tls_ca_file=server.directory / f"{ca}.crt")
-    process = pooler(server.database(host), settings=settings)
-    assert _outcome(process) == "refused"
-    process.wait_for_log(reason)
-    process.wait_for_log("closing because: server TLS handshake failed")
+def test_log_says_why_a_certificate_is_refused(pooler: PoolerFactory, server: Server) -> None:
+    process = pooler(server.database("127.0.0.1"), settings=server.settings("verify-full"))
+    _refused(process, 'the certificate of the server is not for "127.0.0.1"')
+    _refused(process, "closing because: server TLS handshake failed")
+    process.configure(server_tls_sslmode="verify-ca", server_tls_ca_file=server.other_ca_file)
+    process.admin("RELOAD")
+    _refused(process, "TLS handshake failed: certificate verify failed")
 
 
-def test_log_says_that_a_server_has_no_tls(pooler: PoolerFactory, server: Server) -> None:
-    with FakeServer() as fake:
-        process = pooler(_fake_database(fake), settings=server.settings("require"))
-        assert _outcome(process) == "refused"
-        process.wait_for_log("closing because: server refused SSL")
+def test_a_waiting_client_is_told(start: PoolerFactory, server: Server, postgres: TemporaryPostgres) -> None:
+    databases = {"*": f"host=127.0.0.1 port={postgres.port}"}
+    process = start(databases, settings=server.settings("require", query_wait_timeout=1))
+    with pytest.raises(psycopg.OperationalError, match="query_wait_timeout"):
+        process.connect(DATABASE)
 
 
 # Names in certificates -------------------------------------------------------------------------------------
 
-
-@pytest.mark.parametrize(
-    ("host", "subject", "names", "fits"),
-    [
-        ("127.0.0.1", "db", ["127.0.0.1"], True),
-        ("127.0.0.1", "127.0.0.1", [], True),
-        ("127.0.0.1", "127.0.0.1", ["127.0.0.2"], False),
-        ("localhost", "localhost", [], True),
-        ("localhost", "localhost", ["db.example"], False),
-        ("localhost", "db", ["db.example", "LOCALHOST"], True),
-    ],
-)
-def test_names_that_verify_full_takes(
-    pooler: PoolerFactory,
-    server: Server,
-    fake: FakeServer,
-    host: str,
-    subject: str,
-    names: list[str],
-    fits: bool,
-) -> None:
-    asked: list[str | None] = []
-    behaviour = _encrypting(server.ca.issue(subject, names=names), asked)
-    fake.script(*[behaviour] * 20)
-    process = pooler(_fake_database(fake, host), settings=server.settings("verify-full"))
-    if fits:
-        with process.connect(DATABASE) as connection:
-            assert value(connection, "SELECT 'text'") == "text"
-    else:
-        assert _outcome(process) == "refused"
-    # Addresses are no SNI.
-    assert set(asked) == ({None} if host == "127.0.0.1" else {host})
+NAMES = [
+    # Host, common name, alternative names, whether they are good for verify-full.
+    ("127.0.0.1", "db", ["127.0.0.1"], True),
+    ("127.0.0.1", "127.0.0.1", [], True),
+    ("127.0.0.1", "127.0.0.1", ["127.0.0.2"], False),
+    ("localhost", "localhost", [], True),
+    ("localhost", "localhost", ["db.example"], False),
+    ("localhost", "db", ["db.example", "LOCALHOST"], True),
+]
 
 
-def test_each_host_of_a_list_shows_its_own_name(pooler: PoolerFactory, server: Server) -> None:
+def test_names_that_verify_full_takes(pooler: PoolerFactory, server: Server) -> None:
+    asked: list[list[str | None]] = [[] for _ in NAMES]
+    behaviours = [
+        _encrypting(server.ca.issue(subject, names=names), names_asked)
+        for (_, subject, names, _), names_asked in zip(NAMES, asked, strict=True)
+    ]
+    with _fakes(*behaviours) as fakes:
+        databases = {
+            f"db{number}": f"host={host} port={fake.port}"
+            for number, ((host, *_), fake) in enumerate(zip(NAMES, fakes, strict=True))
+        }
+        process = pooler(databases, settings=server.settings("verify-full"))
+        for number, (*_, fits) in enumerate(NAMES):
+            if not fits:
+                _refused(
+                    process, "TLS handshake failed: .*the certificate of the server is not", f"db{number}"
+                )
+                continue
+            with process.connect(f"db{number}") as connection:
+                assert value(connection, "SELECT 'text'") == "text"
+    # An address is not sent as SNI.
+    assert [set(found) for found in asked] == [
+        {None} if host == "127.0.0.1" else {host} for host, *_ in NAMES
+    ]
+
+
+def test_each_host_of_a_list_is_verified_by_its_own_name(pooler: PoolerFactory, server: Server) -> None:
     settings = server.settings("verify-full", server_login_retry=0)
     process = pooler(server.database("127.0.0.1,localhost"), settings=settings)
     with process.connect(DATABASE) as one, process.connect(DATABASE) as two:
         assert value(one, IS_ENCRYPTED)
         assert value(two, IS_ENCRYPTED)
-    hosts = {row["host"] for row in process.admin("SHOW SERVERS") if "host" in row}
-    assert hosts <= {"localhost"}
     process.wait_for_log('the certificate of the server is not for "127.0.0.1"')
 
 
 def test_own_certificate_is_shown(start: PoolerFactory, server: Server) -> None:
-    certificate, key = _for_the_pooler(server.ca.issue("only_cert"), server.directory, "own")
+    certificate, key = server.directory / "own.crt", server.directory / "own.key"
+    if not key.exists():
+        _for_the_pooler(server.ca.issue("only_cert"), server.directory, "own")
     files = {"server_tls_cert_file": certificate, "server_tls_key_file": key}
-    databases = server.database(user="only_cert")
-    assert _outcome(start(databases, settings=server.settings("verify-full", **files))) == "TLS"
-    assert _outcome(start(databases, settings=server.settings("verify-full"))) == "refused"
+    process = start(server.database(user="only_cert"), settings=server.settings("verify-full", **files))
+    assert _seen(process) == "TLS"
 
 
 # Answers to the SSLRequest ---------------------------------------------------------------------------------
 
+LOGGED_IN = b"R\0\0\0\x08\0\0\0\0"
+ANSWERS = [
+    (b"S" + LOGGED_IN, "received unencrypted data after SSL response"),
+    (b"N" + LOGGED_IN, "received unencrypted data after SSL response"),
+    (b"E\0\0\0\x10SFATAL\0\0", "bad sslreq answer"),
+    (b"X", "bad sslreq answer"),
+]
 
-@pytest.mark.parametrize(
-    ("answer", "reason"),
-    [
-        (b"S" + b"R\0\0\0\x08\0\0\0\0", "received unencrypted data after SSL response"),
-        (b"N" + b"R\0\0\0\x08\0\0\0\0", "received unencrypted data after SSL response"),
-        (b"E\0\0\0\x10SFATAL\0\0", "bad sslreq answer"),
-        (b"X", "bad sslreq answer"),
-    ],
-)
+
 @pytest.mark.parametrize("mode", ["prefer", "require"])
-def test_other_answers_are_refused(
-    pooler: PoolerFactory, server: Server, fake: FakeServer, mode: str, answer: bytes, reason: str
-) -> None:
-    fake.script(_answering(answer))
-    settings = server.settings(mode, query_wait_timeout=10)
-    process = pooler(_fake_database(fake), settings=settings)
-    waiting = Background(lambda: _outcome(process, connect_timeout=10))
-    process.wait_for_log(f"closing because: {reason}")
-    fake.connection(0).wait_closed()
-    process.stop()
-    assert waiting.result() == "refused"
+def test_other_answers_are_refused(start: PoolerFactory, server: Server, mode: str) -> None:
+    with _fakes(*(_answering(answer) for answer, _ in ANSWERS)) as fakes:
+        databases = {f"db{number}": f"host=127.0.0.1 port={fake.port}" for number, fake in enumerate(fakes)}
+        process = start(databases, settings=server.settings(mode))
+        for number, (_, reason) in enumerate(ANSWERS):
+            _refused(process, f"closing because: {reason}", f"db{number}")
+            fakes[number].connection(0).wait_closed()
 
 
-def test_garbage_for_a_handshake(pooler: PoolerFactory, server: Server, fake: FakeServer) -> None:
+def test_garbage_for_a_handshake(start: PoolerFactory, server: Server) -> None:
     def garbage(connection: FakeConnection) -> None:
         assert connection.read_bytes(8) == SSL_REQUEST
         connection.send(b"S")
@@ -292,29 +300,22 @@ def test_garbage_for_a_handshake(pooler: PoolerFactory, server: Server, fake: Fa
         connection.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         connection.until_closed()
 
-    fake.script(*[garbage] * 20)
-    process = pooler(_fake_database(fake), settings=server.settings("require"))
-    assert _outcome(process) == "refused"
-    process.wait_for_log("TLS handshake failed: ")
+    with _fakes(garbage) as (fake,):
+        process = start(_fake_database(fake), settings=server.settings("prefer"))
+        _refused(process, HANDSHAKE_FAILED)
 
 
 @pytest.mark.parametrize("answer", [b"", b"S"], ids=["request", "handshake"])
-def test_a_server_that_stalls_is_given_up(
-    start: PoolerFactory, server: Server, fake: FakeServer, answer: bytes
-) -> None:
+def test_a_server_that_stalls_is_given_up(start: PoolerFactory, server: Server, answer: bytes) -> None:
     def stall(connection: FakeConnection) -> None:
         connection.read_bytes(8)
         connection.send(answer)
         connection.until_closed()
 
-    fake.script(stall)
-    settings = server.settings("require", server_connect_timeout=1, query_wait_timeout=10)
-    process = start(_fake_database(fake), settings=settings)
-    waiting = Background(lambda: _outcome(process))
-    fake.connection(0).wait_closed()
-    process.wait_for_log("closing because: connect timeout")
-    process.stop()
-    assert waiting.result() == "refused"
+    with _fakes(stall) as (fake,):
+        process = start(_fake_database(fake), settings=server.settings("require", server_connect_timeout=1))
+        _refused(process, "closing because: connect timeout")
+        fake.connection(0).wait_closed()
 
 
 # Data ------------------------------------------------------------------------------------------------------
@@ -334,7 +335,7 @@ def both(start: PoolerFactory, server: Server) -> BouncerProcess:
 
 def test_large_parameters_and_results(both: BouncerProcess) -> None:
     text = os.urandom(LARGE // 2).hex()
-    with both.connect(DATABASE) as connection, psycopg.Cursor(connection) as cursor:
+    with both.connect(DATABASE) as connection, psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
         for _ in range(2):
             (found,) = cursor.execute("SELECT %s || '.'", (text,)).fetchone() or ("",)
             assert found == text + "."
@@ -358,10 +359,11 @@ def test_a_client_that_reads_late_gets_everything(both: BouncerProcess) -> None:
     with both.connect(DATABASE) as connection:
         connection.pgconn.send_query(b"SELECT repeat('x', 1000) FROM generate_series(1, 20000)")
         # Others go on while nobody reads that.
-        assert _outcome(both) == "TLS"
+        assert _seen(both) == "TLS"
         result = connection.pgconn.get_result()
         assert result is not None
         assert result.ntuples == 20_000
+        assert connection.pgconn.get_result() is None
 
 
 def test_cancel(both: BouncerProcess, server: Server) -> None:
@@ -399,8 +401,8 @@ def _pid(process: BouncerProcess) -> int:
         return backend_pid(connection)
 
 
-def test_servers_are_recycled_only_for_their_own_settings(start: PoolerFactory, server: Server) -> None:
-    process = start(server.database(), settings=server.settings("prefer", pool_mode="transaction"))
+def test_servers_are_recycled_only_for_their_own_settings(pooler: PoolerFactory, server: Server) -> None:
+    process = pooler(server.database(), settings=server.settings("prefer", pool_mode="transaction"))
     first = _pid(process)
     process.admin("RELOAD")
     process.configure(client_tls_ciphers="HIGH", max_client_conn=90)
@@ -413,10 +415,10 @@ def test_servers_are_recycled_only_for_their_own_settings(start: PoolerFactory, 
         # What is under way goes on.
         assert backend_pid(connection) == first
     assert _pid(process) != first
-    assert _outcome(process) == "TLS"
+    assert _seen(process) == "TLS"
     process.configure(server_tls_sslmode="disable")
     process.admin("RELOAD")
-    wait_until(lambda: _outcome(process) == "clear", "the servers without TLS")
+    assert _seen(process) == "clear"
 
 
 def test_servers_are_recycled_for_new_files(pooler: PoolerFactory, server: Server) -> None:
@@ -442,5 +444,4 @@ def test_reload_refuses_broken_files(pooler: PoolerFactory, server: Server, sett
     with pytest.raises(psycopg.Error, match=f'{setting} "{broken}"'):
         process.admin("RELOAD")
     assert _pid(process) == first
-    assert process.admin("SHOW CONFIG") != []
     assert {row["key"]: row["value"] for row in process.admin("SHOW CONFIG")}[setting] != str(broken)

@@ -11,7 +11,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pooler.service.certificates import (
+from pooler.relay.certificates import (
     CertificateError,
     end_point_binding,
     peer_common_name,

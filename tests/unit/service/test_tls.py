@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pooler.config.settings import AuthType, SslMode
-from pooler.service.certificates import peer_common_name, server_hostname
+from pooler.relay.certificates import peer_common_name, server_hostname
 from tests.support.certificates import Authority, handshake
 from tests.unit.service.tls_peers import (
     ENABLED,
@@ -154,8 +154,11 @@ def test_verify_full_wants_the_host_of_the_connect_string(
     if good:
         handshake(context, server(issued), server_hostname(host))
     else:
-        with pytest.raises(ssl.SSLCertVerificationError, match="not for"):
+        with pytest.raises(ssl.SSLCertVerificationError, match="is not for") as raised:
             handshake(context, server(issued), server_hostname(host))
+        error = raised.value
+        assert (error.library, error.reason, error.verify_code) == ("SSL", "CERTIFICATE_VERIFY_FAILED", 62)
+        assert str(error) == f"certificate verify failed: {error.verify_message}"
 
 
 def test_verify_full_without_a_name_fails(verifying: Values) -> None:

@@ -85,6 +85,9 @@ _ATTRIBUTES: Final = _by_oid(
 )
 _ENCODINGS: Final = {0x0C: "utf-8", 0x14: "latin-1", 0x1C: "utf-32-be", 0x1E: "utf-16-be"}
 
+_HOSTNAME_MISMATCH: Final = 62
+"""X509_V_ERR_HOSTNAME_MISMATCH of OpenSSL."""
+
 _PEM: Final = re.compile(
     rb"^-----BEGIN ((?:X509 |TRUSTED )?CERTIFICATE)-----(.*?)^-----END \1-----", re.DOTALL | re.MULTILINE
 )
@@ -151,7 +154,16 @@ class VerifiedServer(ssl.SSLObject):
         super().do_handshake()
         host = self.server_hostname
         if host is None or not server_name_matches(self.getpeercert() or {}, host):
-            raise ssl.SSLCertVerificationError(1, f'the certificate of the server is not for "{host}"')
+            raise _name_mismatch(host)
+
+
+def _name_mismatch(host: str | None) -> ssl.SSLCertVerificationError:
+    """The error with all that ssl's own errors have."""
+    message = f'the certificate of the server is not for "{host}"'
+    error = ssl.SSLCertVerificationError(ssl.SSL_ERROR_SSL, f"certificate verify failed: {message}")
+    error.library, error.reason = "SSL", "CERTIFICATE_VERIFY_FAILED"
+    error.verify_code, error.verify_message = _HOSTNAME_MISMATCH, message
+    return error
 
 
 def server_hostname(host: str) -> str | None:
