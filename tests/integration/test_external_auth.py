@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -510,6 +511,30 @@ def test_after_close_nobody_is_called_and_threads_end() -> None:
     assert len(gate.entered) == external.LDAP_THREADS
 
 
+def test_an_answer_for_a_loop_that_has_ended_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, tried, raised = Gate(), threading.Semaphore(0), list[object]()
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+
+    async def asked() -> tuple[ExternalAuth, threading.Thread]:
+        loop = asyncio.get_running_loop()
+
+        def call_soon_threadsafe(*call: Any) -> None:
+            tried.release()
+            loop.call_soon_threadsafe(*call)
+
+        auth = ExternalAuth(call_soon_threadsafe, loop.call_later, gate)
+        auth.check_ldap(OPTIONS, "u", "x", Called())
+        await gate.wait_entered(1)
+        return auth, next(thread for thread in threading.enumerate() if thread.name == "ldap-1")
+
+    auth, thread = run(asked)
+    gate.opened.set()
+    assert tried.acquire(timeout=20)
+    auth.close()
+    thread.join(20)
+    assert (thread.is_alive(), raised) == (False, [])
+
+
 @pytest.mark.parametrize("end", [None, Check.cancel, ExternalAuth.close])
 def test_a_refusal_that_has_to_wait_does_so_on_the_loop(
     monkeypatch: pytest.MonkeyPatch, end: Callable[[Any], None] | None
@@ -541,6 +566,7 @@ def test_with_patience_a_second_thread_starts_only_when_the_first_hangs() -> Non
     now = [1000.0]
     later: list[tuple[float, Callable[[], None]]] = []
     answered: list[str] = []
+    threads: list[threading.Thread] = []
     steps = threading.Semaphore(0)
     hanging, released = threading.Event(), threading.Event()
 
@@ -553,6 +579,7 @@ def test_with_patience_a_second_thread_starts_only_when_the_first_hangs() -> Non
     def submit(reason: str, wait: threading.Event | None = None) -> None:
         def check() -> Verdict:
             if wait is not None:
+                threads.append(threading.current_thread())
                 hanging.set()
                 wait.wait(20)
             return Verdict(False, f"{reason} {threading.current_thread().name}")
@@ -570,10 +597,12 @@ def test_with_patience_a_second_thread_starts_only_when_the_first_hangs() -> Non
     assert steps.acquire(timeout=20)
     released.set()
     assert steps.acquire(timeout=20)
+    threads[0].join(20)
     submit("third")
     assert steps.acquire(timeout=20)
     workers.close()
     assert answered == ["first w-1", "second w-2", "stuck w-1", "third w-2"]
+    assert not threads[0].is_alive()
 
 
 _HANGING = """
@@ -674,8 +703,8 @@ def test_pam_checks_password_and_account() -> None:
     malformed = "empty user name or password, or a zero byte in it"
     assert [confirmed for confirmed, _ in answers] == [True, False, True, False, False, False, False]
     assert answers[0] == (True, "")
-    assert answers[1][1].startswith("pam_authenticate() failed: ")
-    assert answers[4][1].startswith("pam_acct_mgmt() failed: ")
+    assert re.fullmatch(r"pam_authenticate\(\) failed: .+; .+/check failed: exit code 1", answers[1][1])
+    assert re.fullmatch(r"pam_acct_mgmt\(\) failed: .+; .+/check failed: exit code 1", answers[4][1])
     assert [reason for _, reason in answers[5:]] == [malformed, malformed]
     assert not any("onder" in reason for _, reason in answers)
     assert calls == [

@@ -24,7 +24,7 @@ _LIBRARIES: Final = (
     "/usr/lib*/libpam.so.0",
 )
 
-# pam_exec runs it with the password on standard input, and with PAM_... in its environment.
+# pam_exec runs it with the password on standard input and PAM_... in its environment, and tells of a failure.
 _SCRIPT = """#!/bin/sh
 password=$(tr -d '\\0')
 printf '%s|%s|%s|%s|%s\\n' "$PAM_TYPE" "$PAM_SERVICE" "$PAM_USER" "$PAM_RHOST" "$password" >>{directory}/calls
@@ -95,8 +95,8 @@ class PamService:
         script.chmod(0o755)
         rules = [
             *self._auth_rules,
-            f"auth required pam_exec.so quiet expose_authtok {script}",
-            f"account required pam_exec.so quiet {script}",
+            f"auth required pam_exec.so expose_authtok {script}",
+            f"account required pam_exec.so {script}",
         ]
         (directory / "pam.d" / "pgbouncer").write_text("".join(f"{rule}\n" for rule in rules))
         library = find_libpam().read_bytes()
