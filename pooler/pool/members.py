@@ -42,6 +42,7 @@ class Client(Member):
         "replication",
         "request_ns",
         "settling",
+        "stalled",
         "wait_ns",
         "xact_ns",
     )
@@ -58,6 +59,8 @@ class Client(Member):
     awaits: i64
     notified: bool
     replication: Replication | None
+    stalled: bool
+    """What it sends is kept until it has a server, or its server is ready for it."""
     absent: bool
     """It has left, and this stands in for it until the server has come to an end with its query."""
     settling: bool
@@ -80,6 +83,7 @@ class Client(Member):
         self.awaits = NOTHING
         self.notified = False
         self.replication = None
+        self.stalled = False
         self.absent = False
         self.settling = False
         self.congested = False
@@ -143,6 +147,7 @@ class Server(Member):
     __slots__ = (
         "cancels",
         "close_needed",
+        "congested",
         "connect_ns",
         "id",
         "idle_in_transaction",
@@ -166,6 +171,8 @@ class Server(Member):
     ready: bool
     idle_in_transaction: bool
     setting_parameters: bool
+    congested: bool
+    """It reads slower than its client sends: the client is not read from."""
     close_needed: bool
     connect_ns: i64
     request_ns: i64
@@ -184,6 +191,7 @@ class Server(Member):
         self.ready = False
         self.idle_in_transaction = False
         self.setting_parameters = False
+        self.congested = False
         self.close_needed = False
         self.connect_ns = now
         self.request_ns = now

@@ -168,6 +168,8 @@ class Pool:
         server.move_last(self.active_servers)
         if client.congested:
             server.hold_reading()
+        if server.congested:
+            client.hold_reading()
 
     def _refuses(self, client: Client) -> bool:
         """Fails fast while logins to the server fail and no connection is left, rather than letting clients
@@ -260,6 +262,8 @@ class Pool:
         if client is not None:
             client.link = None
             server.link = None
+            if server.congested and not client.stalled:
+                client.release_reading()
         if server.cancels:
             self._forget_unsent_cancels(server)
         if fresh:

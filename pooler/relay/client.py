@@ -91,7 +91,6 @@ class ClientConnection(Client):
         "reading_stopped",
         "remaining",
         "remote",
-        "stalled",
         "statements",
         "transport",
         "user_counted",
@@ -107,7 +106,6 @@ class ClientConnection(Client):
     remaining: i64
     passing: bool
     closed: bool
-    stalled: bool
     reading_stopped: bool
     counted: bool
     user_counted: bool
@@ -133,7 +131,6 @@ class ClientConnection(Client):
         self.remaining = 0
         self.passing = True
         self.closed = False
-        self.stalled = False
         self.reading_stopped = False
         self.counted = False
         self.user_counted = False
@@ -207,6 +204,7 @@ class ClientConnection(Client):
         size: i64 = len(data)
         start: i64 = 0
         position: i64 = 0
+        completed = False
         server = self.link
         renames = self.context.max_prepared > 0 and pool.mode != 0 and self.replication is None
         if self.remaining > 0:
@@ -217,6 +215,7 @@ class ClientConnection(Client):
                 return
             position = self.remaining
             self.remaining = 0
+            completed = True
             if not self.passing:
                 start = position
         while size - position >= HEADER:
@@ -314,6 +313,8 @@ class ClientConnection(Client):
                 break
             position = end
         self._pass(server, data, start, position, size)
+        if completed:
+            self._after_message(server)
         if position >= size:
             return
         if self.collecting > 0 and self.collected is None:

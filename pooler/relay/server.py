@@ -154,14 +154,16 @@ class ServerConnection(PreparingServer):
 
     def pause_writing(self) -> None:
         """The server reads slower than the client sends."""
+        self.congested = True
         client = self.link
         if client is not None:
             client.hold_reading()
 
     def resume_writing(self) -> None:
         """The server has caught up."""
+        self.congested = False
         client = self.link
-        if client is not None:
+        if client is not None and not client.stalled:
             client.release_reading()
 
     def data_received(self, data: bytes) -> None:

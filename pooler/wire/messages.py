@@ -92,6 +92,8 @@ def parse_startup(body: bytes) -> Startup:
     """A StartupMessage from its packet without the length. Raises ProtocolError with PgBouncer's text on a
     bad layout.
     """
+    if len(body) < 4:
+        raise ProtocolError("invalid startup packet layout: expected a protocol version")
     version = _INT32.unpack_from(body)[0]
     parameters: list[tuple[str, str]] = []
     position = 4
@@ -254,6 +256,8 @@ def parse_data_row(body: bytes) -> list[bytes | None]:
             raise ProtocolError("broken DataRow packet")
         cells.append(body[position : position + size])
         position += size
+    if count < 0 or position != len(body):
+        raise ProtocolError("broken DataRow packet")
     return cells
 
 

@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.chaos import copies, forms, prepared
+from tests.chaos import copies, extended, prepared, sessions, simple, sizes, slow, transactions
 from tests.chaos.client import Connection, ConnectionLost, Refused
 from tests.chaos.scene import SESSION, STATEMENT, TRANSACTION, Canceled, Failure, Over, Scene, Session
-from tests.chaos.weather import CancelRequest, Weather
+from tests.chaos.weather import Weather
 
 DATABASES: Final = {TRANSACTION: "tx", SESSION: "se", STATEMENT: "st"}
 
@@ -21,27 +21,32 @@ _BLOCKS = (TRANSACTION, SESSION)
 
 # What clients do, how often, and in which modes. The seldom ones cost a session, or seconds.
 _FORMS: tuple[tuple[Callable[[Scene], Awaitable[None]], float, tuple[str, ...]], ...] = (
-    (forms.simple, 10, _ANY),
-    (forms.several_statements, 5, _ANY),
-    (forms.transaction_in_one_query, 3, _ANY),
-    (forms.simple_pipeline, 6, _ANY),
-    (forms.many_rows, 3, _ANY),
-    (forms.big_result, 2, _ANY),
-    (forms.big_query, 2, _ANY),
-    (forms.slow_query, 5, _ANY),
-    (forms.function_calls, 3, _ANY),
-    (forms.settings_follow, 6, _ANY),
-    (forms.extended, 10, _ANY),
-    (forms.pipeline, 10, _ANY),
-    (forms.flush_then_sync, 5, _ANY),
-    (forms.mixed, 5, _ANY),
-    (forms.portals, 5, _ANY),
-    (forms.transaction, 8, _BLOCKS),
-    (forms.portal_over_syncs, 4, _BLOCKS),
-    (forms.dawdle, 0.2, _BLOCKS),
-    (forms.refused_transaction, 0.5, (STATEMENT,)),
-    (forms.session_state, 3, (SESSION,)),
-    (forms.notification, 3, (SESSION,)),
+    (simple.simple, 10, _ANY),
+    (simple.several_statements, 5, _ANY),
+    (simple.transaction_in_one_query, 3, _ANY),
+    (simple.simple_pipeline, 6, _ANY),
+    (simple.many_rows, 3, _ANY),
+    (simple.function_calls, 3, _ANY),
+    (extended.extended, 10, _ANY),
+    (extended.pipeline, 10, _ANY),
+    (extended.flush_then_sync, 5, _ANY),
+    (extended.mixed, 5, _ANY),
+    (extended.portals, 5, _ANY),
+    (sizes.big_result, 2, _ANY),
+    (sizes.big_query, 2, _ANY),
+    (sizes.oversized_result, 0.1, _ANY),
+    (slow.slow_query, 3, _ANY),
+    (slow.slow_pipeline, 2, _ANY),
+    (slow.slow_transaction, 1, _BLOCKS),
+    (slow.slow_rows, 1, _ANY),
+    (slow.walk_out, 1, _ANY),
+    (transactions.transaction, 8, _BLOCKS),
+    (transactions.portal_over_syncs, 4, _BLOCKS),
+    (transactions.dawdle, 0.2, _BLOCKS),
+    (transactions.refused_transaction, 0.5, (STATEMENT,)),
+    (sessions.settings_follow, 6, _ANY),
+    (sessions.session_state, 3, (SESSION,)),
+    (sessions.notification, 3, (SESSION,)),
     (copies.copy_out, 5, _ANY),
     (copies.copy_out_fails, 2, _ANY),
     (copies.copy_in, 10, _ANY),
@@ -49,6 +54,14 @@ _FORMS: tuple[tuple[Callable[[Scene], Awaitable[None]], float, tuple[str, ...]],
     (prepared.prepared_transaction, 6, _BLOCKS),
     (prepared.forget_all, 1, _ANY),
     (prepared.discard_all, 0.7, _ANY),
+)
+_ENDS_THE_SESSION = (slow.walk_out, transactions.dawdle, transactions.refused_transaction)
+_TAKES_LONG = (
+    slow.slow_query,
+    slow.slow_pipeline,
+    slow.slow_transaction,
+    slow.slow_rows,
+    sizes.oversized_result,
 )
 
 
@@ -76,7 +89,6 @@ class Report:
     sessions: int = 0
     ends: dict[str, int] = field(default_factory=dict)
     """Why sessions ended, other than by themselves."""
-    canceled: int = 0
     foreign: int = 0
     failures: list[str] = field(default_factory=list)
 
@@ -100,7 +112,11 @@ class Actor:
         self._report = report
         self._step = 0
         self._form = "login"
-        choices = [(form, weight) for form, weight, modes in _FORMS if mode in modes]
+        choices = [
+            (form, weight)
+            for form, weight, modes in _FORMS
+            if mode in modes and (plan.disturbed or form is not slow.walk_out)
+        ]
         self._forms = [form for form, _ in choices]
         self._weights = [weight for _, weight in choices]
 
@@ -117,9 +133,9 @@ class Actor:
                 self._leave()
 
     async def try_everything(self) -> None:
-        """Each form once, undisturbed, in one session. Raises Failure, told in full."""
+        """Each form that is soon done once, undisturbed, in one session. Raises Failure, told in full."""
         for form in self._forms:
-            if form in (forms.dawdle, forms.refused_transaction):
+            if form in _ENDS_THE_SESSION or form in _TAKES_LONG:
                 continue
             try:
                 if self.session is None:
@@ -154,7 +170,6 @@ class Actor:
         try:
             await form(scene)
         except Canceled:
-            self._report.canceled += 1
             if not scene.recoverable or scene.rng.random() < 0.3:
                 raise Over("canceled") from None
             session.connection.note("recovers")
@@ -207,14 +222,6 @@ class Actor:
             "DateStyle": ("ISO, MDY", "SQL, DMY")[self.number % 2],
         }
 
-    def cancel_sent(self) -> CancelRequest | None:
-        """A cancel request for this client is about to be sent."""
-        if self.session is None:
-            return None
-        request = CancelRequest(time.monotonic())
-        self.session.cancels.append(request)
-        return request
-
     def _leave(self) -> None:
         if self.session is not None:
             if self._step % 2:
@@ -235,5 +242,5 @@ class Actor:
 
 async def _clean_session(scene: Scene) -> None:
     """An earlier session on this server has left nothing behind."""
-    sql, replies = forms.nothing_left_behind()
+    sql, replies = sessions.nothing_left_behind()
     await scene.ask_simple(sql, *replies)

@@ -90,16 +90,32 @@ class Connection:
         if not self._writer.is_closing():
             self._writer.write(data)
 
-    async def receive(self) -> tuple[str, bytes]:
-        """The next message. Raises ConnectionLost."""
+    async def receive(self, patience: float | None = None) -> tuple[str, bytes]:
+        """The next message.
+
+        Raises ConnectionLost, or TimeoutError if nothing of it comes for `patience` seconds.
+        """
         try:
-            header = await self._reader.readexactly(5)
-            body = await self._reader.readexactly(struct.unpack("!I", header[1:])[0] - 4)
+            async with asyncio.timeout(patience):
+                header = await self._reader.readexactly(5)
+                (length,) = struct.unpack("!I", header[1:])
+                body = await self._reader.readexactly(min(length - 4, _CHUNK))
+            if len(body) < length - 4:
+                body += await self._long_rest(length - 4 - len(body), patience)
+        except TimeoutError:
+            raise
         except (OSError, asyncio.IncompleteReadError) as error:
             raise ConnectionLost(str(error)) from None
         kind = chr(header[0])
         self._note_received(kind, body)
         return kind, body
+
+    async def _long_rest(self, size: int, patience: float | None) -> bytes:
+        rest = bytearray()
+        while len(rest) < size:
+            async with asyncio.timeout(patience):
+                rest += await self._reader.readexactly(min(size - len(rest), _CHUNK))
+        return bytes(rest)
 
     def _note_received(self, kind: str, body: bytes) -> None:
         """Of many rows only the first and the last stay in the history."""

@@ -12,6 +12,7 @@ from tests.chaos.wire import (
     COPY_OUT,
     COPY_OUT_DONE,
     FLUSH,
+    INVALID_TEXT,
     NO_DATA,
     PARSE_COMPLETE,
     SYNC,
@@ -68,7 +69,7 @@ async def copy_out_fails(scene: Scene) -> None:
     token = scene.token()
     value = f"CASE WHEN n < 3 THEN n ELSE ('{token}' || n)::int END"
     sql = f"COPY (SELECT {value} FROM generate_series(1, 5) n) TO STDOUT"
-    await scene.ask_simple(sql, COPY_OUT, copied("1\n"), copied("2\n"), error("22P02", token))
+    await scene.ask_simple(sql, COPY_OUT, copied("1\n"), copied("2\n"), error(INVALID_TEXT, token))
 
 
 class _Data:
@@ -96,7 +97,7 @@ class _Data:
 
     def _end(self, token: str) -> Reply:
         if self.bad:
-            return error("22P02", token)
+            return error(INVALID_TEXT, token)
         if self.refused:
             return error("23503", token)
         if self.gives_up:

@@ -1,4 +1,4 @@
-"""Poolers whose request queue is broken on purpose, to show that the token test notices.
+"""Poolers that are broken on purpose, to show that the token test notices.
 
 Run as a program it is the pooler's executable with one defect, named by its first argument:
 `python mutants.py DEFECT pgbouncer.ini`. The defects take the place of methods, so the pooler has to be
@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pooler.pool.members import Server
+from pooler.pool.pool import Pool
 from pooler.relay.server import ServerConnection
 from pooler.service.main import main
 from pooler.service.version import data_path_compiled
@@ -91,12 +93,24 @@ def released_at_ready() -> None:
     _replace(ServerConnection, "_after_chunk", forgetful)
 
 
+def cancel_not_awaited() -> None:
+    """A server goes to the next client while a cancel request for the last one is still under way."""
+    release = Pool.release
+
+    def careless(self: Pool, server: Server) -> None:
+        server.cancels = []
+        release(self, server)
+
+    _replace(Pool, "release", careless)
+
+
 MUTANTS: dict[str, Callable[[], None]] = {
     "ready-pops-everything": ready_pops_everything,
     "failed-keeps-pipeline": failed_keeps_pipeline,
     "faked-parse-forgotten": faked_parse_forgotten,
     "completed-ends-query": completed_ends_query,
     "released-at-ready": released_at_ready,
+    "cancel-not-awaited": cancel_not_awaited,
 }
 
 

@@ -161,24 +161,26 @@ async def prepared_transaction(scene: Scene) -> None:
 
 
 async def forget_all(scene: Scene) -> None:
-    """DEALLOCATE ALL in either protocol. What depends on it waits for its answer: a pooler that does not read
-    SQL learns of it no earlier.
+    """DEALLOCATE ALL in either protocol, and statements behind it.
+
+    In the extended protocol those are sent after its answer: a pooler that does not read SQL learns of it no
+    earlier.
     """
     batch = Batch()
-    if scene.rng.random() < 0.5:
+    simple = scene.rng.random() < 0.5
+    if simple:
         batch.add(query("DEALLOCATE ALL"), complete("DEALLOCATE ALL"), ready())
     else:
         batch.add(parse("", "DEALLOCATE ALL"), PARSE_COMPLETE)
         batch.add(bind("", ""), BIND_COMPLETE)
         batch.add(execute(), complete("DEALLOCATE ALL"))
         batch.sync()
-    await scene.ask(batch)
+    if not simple or scene.rng.random() < 0.5:
+        await scene.ask(batch)
+        batch = Batch()
     scene.session.statements.clear()
-    again = Batch()
-    for _ in range(scene.rng.randint(0, 3)):
-        _add_something(scene, again)
-    again.sync()
-    await scene.ask(again)
+    _add_some(scene, batch)
+    await scene.ask(batch)
 
 
 async def discard_all(scene: Scene) -> None:
@@ -191,7 +193,15 @@ async def discard_all(scene: Scene) -> None:
     reports = [_one_of(changed)] * len(changed)
     batch.add(query("DISCARD ALL"), complete("DISCARD ALL"), *reports, ready())
     own.update(defaults)
+    if scene.rng.random() < 0.5:
+        _add_some(scene, batch)
     await scene.ask(batch)
+
+
+def _add_some(scene: Scene, batch: Batch) -> None:
+    for _ in range(scene.rng.randint(0, 3)):
+        _add_something(scene, batch)
+    batch.sync()
 
 
 def _one_of(expected: dict[str, str]) -> Reply:

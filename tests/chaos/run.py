@@ -1,10 +1,10 @@
-"""A run of the token test: PostgreSQL, a pooler, clients and a director; at the end all has to be at rest."""
+"""A run of the token test: PostgreSQL, a pooler, clients, disturbances; at the end all has to be at rest."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -12,10 +12,16 @@ import uvloop
 
 from tests.bench.procfs import resident_bytes
 from tests.chaos.actor import DATABASES, Actor, Plan, Report
+from tests.chaos.cancels import Canceler
 from tests.chaos.client import Connection
+from tests.chaos.console import Console
 from tests.chaos.copies import SCHEMA
 from tests.chaos.director import Director
+from tests.chaos.processes import open_files, peak_bytes
+from tests.chaos.rest import leftovers
 from tests.chaos.scene import SESSION, STATEMENT, TRANSACTION, Failure, ForeignToken
+from tests.chaos.storms import Storms
+from tests.chaos.summary import missing_kinds, summary
 from tests.chaos.weather import Limits, Weather
 from tests.support.bouncer import USER, BouncerProcess, PoolerProcess
 from tests.support.postgres import TemporaryPostgres
@@ -23,7 +29,8 @@ from tests.support.postgres import TemporaryPostgres
 _LIMITS = Limits(query_wait=5.0, idle_transaction=1.5, query=8.0)
 _REST_SECONDS = 15.0
 _MEGABYTE = 1024 * 1024
-_MEMORY_LIMIT = 400 * _MEGABYTE
+_MOST_GROWTH = 32 * _MEGABYTE
+"""Whatever clients do not read, or send while nobody takes it, has to wait outside of the pooler."""
 _MOST_FAILURES = 5
 
 MakePooler = Callable[..., BouncerProcess]
@@ -40,6 +47,11 @@ class Options:
     crashes: bool = False
     """kill -9 of backends and restarts of PostgreSQL as well."""
     disturbed: bool = True
+
+    @property
+    def complete(self) -> bool:
+        """Long enough for every kind of disturbance to happen."""
+        return self.disturbed and self.crashes and self.seconds >= 60 and self.clients >= 50
 
 
 @dataclass
@@ -59,7 +71,9 @@ def run(options: Options, make_pooler: MakePooler = PoolerProcess) -> Outcome:
         stack.enter_context(pooler)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             outcome = runner.run(_Run(options, postgres, pooler).run())
-        log = pooler.log_text()
+        log, death = pooler.log_text(), pooler.death()
+    if death:
+        outcome.failures.insert(0, death)
     if "Traceback (most recent call last)" in log:
         outcome.failures.append("a traceback in the pooler's log:\n" + _around_traceback(log))
     return outcome
@@ -104,39 +118,45 @@ class _Run:
         self.report = Report()
         self.stop = asyncio.Event()
         self.begin = time.monotonic()
+        self.idle_bytes = resident_bytes(pooler.pid)
 
     async def run(self) -> Outcome:
         options = self.options
-        defaults = await self._server_defaults()
         plan = Plan(
             options.seed,
             self.pooler.host,
             self.pooler.port,
             USER,
-            defaults,
+            await self._server_defaults(),
             options.deadline,
             options.disturbed,
         )
         actors = [
             Actor(number, _mode(number), plan, self.weather, self.report) for number in range(options.clients)
         ]
-        director = Director(plan, actors, self.weather, self.pooler, self.postgres, options.crashes)
-        jobs = [self._watched(actor.run(self.stop)) for actor in actors]
+        console = Console(plan.host, plan.port, plan.deadline)
+        director = Director(plan.seed, self.weather, self.pooler, console)
+        canceler = Canceler(plan, actors, self.weather, console)
+        storms = Storms(plan.seed, self.weather, self.postgres)
+        files = open_files(self.pooler.pid)
+        jobs = [self.weather.watch_clock(self.stop), *(actor.run(self.stop) for actor in actors)]
         if options.disturbed:
-            jobs.append(self._watched(director.run(self.stop)))
+            jobs += [director.run(self.stop), canceler.run(self.stop), storms.end_backends(self.stop)]
+        if options.crashes:
+            jobs.append(storms.crash(self.stop, options.seconds))
         timer = asyncio.get_running_loop().call_later(options.seconds, self.stop.set)
-        await asyncio.gather(*jobs)
+        await asyncio.gather(*map(self._watched, jobs))
         timer.cancel()
         if not self.report.failures:
-            await self._watched(self._come_to_rest(director))
+            await self._watched(self._come_to_rest(console, storms, files))
         if not self.report.failures:
             await self._watched(self._works_still(plan))
-        return Outcome(self._summary(), self.report.failures)
+        return self._outcome()
 
-    async def _watched(self, job: object) -> None:
+    async def _watched(self, job: Awaitable[None]) -> None:
         """A failure anywhere ends the run."""
         try:
-            await job  # type: ignore[misc]
+            await job
         except Failure as failure:
             self.report.foreign += isinstance(failure, ForeignToken)
             if len(self.report.failures) < _MOST_FAILURES:
@@ -151,19 +171,16 @@ class _Run:
 
     # The end -----------------------------------------------------------------------------------------------
 
-    async def _come_to_rest(self, director: Director) -> None:
+    async def _come_to_rest(self, console: Console, storms: Storms, files: int) -> None:
         """Everybody has gone: nothing may be left of them. Raises Failure."""
         deadline = time.monotonic() + _REST_SECONDS
-        while True:
-            left = await leftovers(director)
-            if not left:
-                break
+        while left := await leftovers(console, storms, self.pooler.pid, files):
             if time.monotonic() > deadline:
                 raise Failure(f"not at rest {_REST_SECONDS} s after the last client: {'; '.join(left)}")
             await asyncio.sleep(0.2)
-        memory = resident_bytes(self.pooler.pid)
-        if memory > _MEMORY_LIMIT:
-            raise Failure(f"the pooler has grown to {memory // _MEGABYTE} MB")
+        growth = peak_bytes(self.pooler.pid) - self.idle_bytes
+        if growth > _MOST_GROWTH:
+            raise Failure(f"the pooler has grown by {growth // _MEGABYTE} MB")
 
     async def _works_still(self, plan: Plan) -> None:
         """Each form once in each mode, now that nothing disturbs. Raises Failure."""
@@ -171,66 +188,21 @@ class _Run:
             number = self.options.clients + list(DATABASES).index(mode)
             await Actor(number, mode, plan, Weather(_LIMITS), self.report).try_everything()
 
-    def _summary(self) -> str:
-        report, counts = self.report, self.weather.counts
-        seconds = time.monotonic() - self.begin
-        forms = ", ".join(f"{name} {number}" for name, number in sorted(report.steps.items()))
-        ends = ", ".join(f"{why} {number}" for why, number in sorted(report.ends.items()))
-        disturbances = ", ".join(f"{what} {number}" for what, number in sorted(counts.items()))
-        aborts = sum(number for why, number in report.ends.items() if why.startswith("left by"))
-        return (
-            f"seed {self.options.seed}: {report.queries} queries of {self.options.clients} clients in "
-            f"{seconds:.0f} s over {report.sessions} sessions ({forms}); aborts {aborts}; "
-            f"queries canceled {report.canceled}; {disturbances}; sessions ended: {ends}; "
-            f"pooler {resident_bytes(self.pooler.pid) // _MEGABYTE} MB; foreign tokens {report.foreign}"
+    def _outcome(self) -> Outcome:
+        failures, counts = self.report.failures, self.weather.counts
+        if not failures and self.options.complete and (missing := missing_kinds(counts)):
+            failures.append(f"what the run is for has not happened: {', '.join(missing)}")
+        begin = (
+            f"seed {self.options.seed}, {self.options.clients} clients, "
+            f"{time.monotonic() - self.begin:.0f} s (late by {self.weather.latest:.1f} s), {self._memory()}"
         )
+        return Outcome(f"{begin}\n{summary(self.report, counts)}", failures)
 
-
-_BUSY_COLUMNS = (
-    "cl_active",
-    "cl_waiting",
-    "cl_active_cancel_req",
-    "cl_waiting_cancel_req",
-    "sv_active",
-    "sv_active_cancel",
-    "sv_being_canceled",
-    "sv_tested",
-    "sv_login",
-)
-
-
-async def leftovers(director: Director) -> list[str]:
-    """What the pooler and PostgreSQL still have of clients that are gone, in words."""
-    left: list[str] = []
-    for pool in await director.admin("SHOW POOLS"):
-        if pool["database"] != "pgbouncer":
-            left += [
-                f"{pool['database']}: {name} {pool[name]}" for name in _BUSY_COLUMNS if pool[name] != "0"
-            ]
-    lists = {row["list"]: int(row["items"]) for row in await director.admin("SHOW LISTS")}
-    if lists["used_clients"] != 1 or lists["login_clients"] != 0:
-        left.append(
-            f"clients {lists['used_clients']}, of them the asking one, {lists['login_clients']} in login"
-        )
-    servers = await director.admin("SHOW SERVERS")
-    if lists["used_servers"] != len(servers):
-        left.append(f"{lists['used_servers']} servers are counted and {len(servers)} shown")
-    for database in await director.admin("SHOW DATABASES"):
-        if database["name"] == "pgbouncer":
-            continue
-        shown = sum(row["database"] == database["name"] for row in servers)
-        if int(database["current_connections"]) != shown:
-            left.append(f"{database['name']}: {database['current_connections']} connections, {shown} servers")
-        if database["current_client_connections"] != "0":
-            left.append(f"{database['name']}: {database['current_client_connections']} client connections")
-    backends = await director.server(
-        "SELECT state FROM pg_stat_activity WHERE backend_type = 'client backend'"
-        " AND pid <> pg_backend_pid() AND application_name <> 'director'"
-    )
-    if len(backends) != len(servers):
-        left.append(f"{len(backends)} backends for {len(servers)} servers")
-    left += [f"a backend is {row['state']}" for row in backends if row["state"] != "idle"]
-    return left
+    def _memory(self) -> str:
+        if self.pooler.death():
+            return "pooler dead"
+        now, peak = resident_bytes(self.pooler.pid), peak_bytes(self.pooler.pid)
+        return f"pooler {now // _MEGABYTE} MB, at most {peak // _MEGABYTE} MB"
 
 
 def _around_traceback(log: str) -> str:

@@ -7,6 +7,8 @@ import hashlib
 import random
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
@@ -66,6 +68,10 @@ class Session:
     """Its prepared statements: name and what the SQL adds to the parameter."""
     cancels: list[CancelRequest] = field(default_factory=list)
     port: int = 0
+    slow: bool = False
+    """What it asks for now takes its time."""
+    last_step: float = 0.0
+    """When its last step began, by the monotonic clock; 0 before the first."""
 
 
 @dataclass
@@ -111,6 +117,9 @@ class Scene:
         self._weather = weather
         self._deadline = deadline
         self._started = self._said = time.monotonic()
+        # While it read the last replies of the step before, slowly perhaps, the next message may have come.
+        self._listening_since = session.last_step or self._started
+        session.last_step = self._started
         self._silence = 0.0
         """The longest time, in seconds, that this step has said nothing."""
         self._owed = 0
@@ -118,6 +127,7 @@ class Scene:
         self._pace = 0.0
         self.drop = self._plan_drop() if disturbed else None
         if disturbed and self.rng.random() < 0.01:
+            self.count("steps of slow readers")
             self._pace = self.rng.uniform(0.001, 0.02)
 
     def _plan_drop(self) -> Drop | None:
@@ -137,6 +147,19 @@ class Scene:
         client = self.session.client
         secret = hashlib.blake2b(f"{self._seed}/{client}/{self.step}/{self.tokens}".encode(), digest_size=4)
         return f"tk_{client}_{self.step}_{self.tokens}_{secret.hexdigest()}_kt"
+
+    def count(self, what: str) -> None:
+        """One more of these, for the summary."""
+        self._weather.count(what)
+
+    @contextmanager
+    def slow(self) -> Iterator[None]:
+        """What is asked meanwhile takes its time, so it is a target for cancel requests."""
+        self.session.slow = True
+        try:
+            yield
+        finally:
+            self.session.slow = False
 
     # Conversation ------------------------------------------------------------------------------------------
 
@@ -159,7 +182,7 @@ class Scene:
         drop = self.drop
         if drop is not None and drop.after_bytes is not None and self._sent + len(data) >= drop.after_bytes:
             connection.write(data[: drop.after_bytes - self._sent])
-            await self._leave(drop)
+            await self.leave(drop.how, whole=self._sent + len(data) == drop.after_bytes)
         self._sent += len(data)
         self._silence = self._longest_silence()
         self._said = time.monotonic()
@@ -168,7 +191,7 @@ class Scene:
             if end < len(data):
                 await asyncio.sleep(self.rng.choice((0, 0, 0.0005, 0.003)))
         if drop is not None and drop.after_replies == 0:
-            await self._leave(drop)
+            await self.leave(drop.how)
 
     def _cuts(self, size: int) -> list[int]:
         luck = self.rng.random()
@@ -192,7 +215,7 @@ class Scene:
                 if not self._may_be_overheard(kind, body):
                     await self._explain(kind, body, fault)
             if self.drop is not None and self.drop.after_replies == self._heard:
-                await self._leave(self.drop)
+                await self.leave(self.drop.how)
 
     async def nap(self, longest: float = 0.05) -> None:
         """Do nothing for a while, in seconds."""
@@ -244,12 +267,11 @@ class Scene:
         if self._pace and self._heard < _SLOW_REPLIES:
             await asyncio.sleep(self._pace)
         try:
-            async with asyncio.timeout(self._deadline):
-                kind, body = await self.session.connection.receive()
+            kind, body = await self.session.connection.receive(self._deadline)
         except TimeoutError:
             raise Failure(f"no answer within {self._deadline} s") from None
         except ConnectionLost as error:
-            if self._weather.loss_explained(self._started, self.session.port):
+            if self._weather.loss_explained(self._listening_since, self.session.port):
                 raise Over("connection lost") from None
             raise Failure(f"connection lost: {error}") from None
         self._heard += 1
@@ -279,7 +301,7 @@ class Scene:
         """Raises Over or Canceled if what came in place of a reply is explained, else Failure."""
         if kind == "E":
             fields = error_fields(body)
-            if fields.get("C") == QUERY_CANCELED and self._cancel_was_under_way():
+            if fields.get("C") == QUERY_CANCELED and self._cancel_has_hit():
                 if fields.get("S") != "FATAL":
                     raise Canceled
                 await self.expect_end()
@@ -290,23 +312,32 @@ class Scene:
         raise Failure(f"{kind} {abridged(body)}: {fault}")
 
     def _is_explained(self, fields: dict[str, str]) -> bool:
-        return self._weather.explains(fields, self._started, self._longest_silence(), self.session.port)
+        since = self._listening_since
+        return self._weather.explains(fields, since, self._longest_silence(), self.session.port)
 
     def _longest_silence(self) -> float:
         return max(self._silence, time.monotonic() - self._said)
 
-    def _cancel_was_under_way(self) -> bool:
-        return any(cancel.done is None or cancel.done >= self._started for cancel in self.session.cancels)
+    def _cancel_has_hit(self) -> bool:
+        """Whether there is a request that may have done it. Each hits once at most."""
+        for cancel in self.session.cancels:
+            if not cancel.hit and (cancel.done is None or cancel.done >= self._started):
+                cancel.hit = True
+                self.count(f"{cancel.aim}: hit")
+                return True
+        return False
 
-    async def _leave(self, drop: Drop) -> None:
-        """Leave as planned."""
+    async def leave(self, how: str, whole: bool = True) -> None:
+        """Leave, `whole` if no message is half sent. Raises Over."""
         connection = self.session.connection
-        connection.note(f"leaves: {drop}")
-        if drop.how == "reset":
+        connection.note(f"leaves by {how}")
+        if self._owed:
+            self.count("left with a query under way" if whole else "left in the middle of what it sent")
+        if how == "reset":
             connection.reset()
-        elif drop.how == "terminate":
+        elif how == "terminate":
             connection.terminate()
-        elif drop.how == "close":
+        elif how == "close":
             connection.close()
         else:
             try:
@@ -314,4 +345,4 @@ class Scene:
                     await connection.half_close()
             except TimeoutError:
                 raise Failure(f"not closed within {self._deadline} s after a half close") from None
-        raise Over(f"left by {drop.how}")
+        raise Over(f"left by {how}")

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from tests.support.rawclient import error_fields, message
 
 TEXT_OID = 25
+INVALID_TEXT = "22P02"
+"""The SQLSTATE of a text that is no number."""
 
 # Client to server ------------------------------------------------------------------------------------------
 

@@ -9,6 +9,12 @@ from tests.support.bouncer import USER, BouncerProcess
 from tests.support.rawclient import RawClient, message
 
 DATABASE = "postgres"
+SYNC = message("S")
+
+
+def _execute(sql: str) -> bytes:
+    parse = message("P", b"\0" + sql.encode() + b"\0\0\0")
+    return parse + message("B", b"\0\0\0\0\0\0\0\0") + message("E", b"\0\0\0\0\0") + SYNC
 
 
 @pytest.fixture(params=["pooldeck", "pgbouncer"])
@@ -22,6 +28,16 @@ def _client(process: BouncerProcess) -> RawClient:
     client = RawClient(process.host, process.port)
     client.startup(USER, DATABASE)
     return client
+
+
+def test_disable_pqexec_leaves_the_extended_protocol(start: PoolerFactory) -> None:
+    process = start(settings={"pool_mode": "transaction", "disable_pqexec": 1})
+    with _client(process) as client:
+        client.send(_execute("SELECT 1"))
+        assert [kind for kind, _ in client.read_until("Z")] == ["1", "2", "D", "C", "Z"]
+        client.send(message("Q", b"SELECT 1\0"))
+        assert client.expect_error()["M"] == "PQexec disallowed"
+        assert client.expect_close() == b""
 
 
 def test_max_packet_size_holds_for_clients(start: PoolerFactory) -> None:

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,6 +28,7 @@ USER_PASSWORD = "postgres-password"
 _START_SECONDS = 15.0
 _START_ATTEMPTS = 3
 _LOG_TAIL = 4000
+_DYING_SECONDS = 0.05
 
 
 class BouncerFailed(RuntimeError):
@@ -92,6 +94,28 @@ class BouncerProcess:
     def pid(self) -> int:
         return self.process.pid
 
+    def death(self) -> str:
+        """How the process ended, and the end of its log; empty while it runs."""
+        status = self.process.poll()
+        if status is None:
+            return ""
+        return f"the pooler is dead ({_how_ended(status)}), its log ends:\n{self.log_text()[-_LOG_TAIL:]}"
+
+    @contextmanager
+    def autopsy(self) -> Iterator[None]:
+        """What goes wrong meanwhile also says how the pooler died, if it did."""
+        try:
+            yield
+        except Exception as error:
+            if self._process is None:
+                raise
+            # Its sockets are closed a moment before it can be waited for.
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_DYING_SECONDS)
+            if death := self.death():
+                error.add_note(death)
+            raise
+
     def start(self) -> None:
         """Start and wait until the admin database answers."""
         try:
@@ -112,13 +136,17 @@ class BouncerProcess:
 
     def stop(self) -> None:
         """End the process, at once, and remove its directory."""
+        status = None
         try:
             if self._process is not None:
+                status = self._process.poll()
                 end_process(self._process, signal.SIGQUIT)
         finally:
             self._process = None
             if self._throwaway is not None:
                 self._last_log = self.log_text()
+                if status is not None:
+                    self._last_log += f"(ended before it was stopped: {_how_ended(status)})\n"
                 self._throwaway.guard(None)
                 self._throwaway.close()
                 self._throwaway = None
@@ -132,21 +160,22 @@ class BouncerProcess:
 
     def admin(self, sql: str) -> list[dict[str, Any]]:
         """One command to the admin database; its rows by column name, none for a command without."""
-        with self.connect("pgbouncer", user=ADMIN, password=ADMIN_PASSWORD) as connection:
+        with self.connect("pgbouncer", user=ADMIN, password=ADMIN_PASSWORD) as connection, self.autopsy():
             cursor = connection.execute(sql.encode())
             return cursor.fetchall() if cursor.description else []
 
     def connect(self, dbname: str, *, user: str = USER, **options: Any) -> psycopg.Connection[dict[str, Any]]:
         """A psycopg connection through the pooler: autocommit, rows as dicts, nothing prepared by itself."""
-        return psycopg.connect(
-            **{"host": self.host, "port": self.port, "connect_timeout": 10, **options},
-            dbname=dbname,
-            user=user,
-            autocommit=True,
-            prepare_threshold=None,
-            cursor_factory=psycopg.ClientCursor,
-            row_factory=dict_row,
-        )
+        with self.autopsy():
+            return psycopg.connect(
+                **{"host": self.host, "port": self.port, "connect_timeout": 10, **options},
+                dbname=dbname,
+                user=user,
+                autocommit=True,
+                prepare_threshold=None,
+                cursor_factory=psycopg.ClientCursor,
+                row_factory=dict_row,
+            )
 
     def dsn(self, dbname: str, *, user: str = USER, password: str = "") -> str:
         """A connection URL, for drivers and programs that take one."""
@@ -221,10 +250,11 @@ class BouncerProcess:
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
                 self.admin("SHOW VERSION")
-            except psycopg.Error:
-                time.sleep(0.05)
-            else:
-                return True
+            except psycopg.Error as error:
+                # A failure takes a moment: `autopsy` waits. With disable_pqexec the console answers so.
+                if "PQexec disallowed" not in str(error):
+                    continue
+            return True
         return False
 
 
@@ -262,6 +292,11 @@ def _nobody() -> Account | None:
         return None
     entry = pwd.getpwnam("nobody")
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+
+
+def _how_ended(status: int) -> str:
+    """A return code of `subprocess` in words."""
+    return f"exit status {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"
 
 
 def _section(name: str, values: Mapping[str, object]) -> str:

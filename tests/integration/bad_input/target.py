@@ -189,7 +189,7 @@ class Target:
 
     def state(self) -> State:
         """The counters now, while the companion rests."""
-        with self._companion.resting():
+        with self.pooler.autopsy(), self._companion.resting():
             pools = self.show("POOLS")
             lists = {row["list"]: int(row["items"]) for row in self.show("LISTS")}
             servers = len(self.show("SERVERS"))
@@ -212,7 +212,7 @@ class Target:
         try:
             for client in self._clients:
                 client.close()
-            assert self.pooler.process.poll() is None, "the pooler is dead"
+            assert not self.pooler.death(), self.pooler.death()
             self._companion.answer_some()
             self.assert_settles()
             self._assert_new_client_is_served()
@@ -244,6 +244,8 @@ class Target:
 
     def _start_over(self) -> None:
         """The harm that one test has done is not that of the next."""
+        if self.pooler.death():
+            return
         self._log_read = len(self.pooler.log_text())
         if self._companion.failure is not None:
             self._companion.stop()

@@ -1,0 +1,1 @@
+"""Message scripts: who sends what, and what must come back (README.md)."""
