@@ -184,8 +184,7 @@ class Workers:
             assert run is not None
             verdict = _guarded(run)
             del run  # with it goes the password
-            if not self._closed:
-                self._answer(check, verdict)
+            self._answer(check, verdict)
 
     def _next(self, number: int) -> Check | None:
         """Waits for a check; None if this thread is to end."""

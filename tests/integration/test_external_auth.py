@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import re
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,7 +37,23 @@ from tests.support.bouncer import ADMIN, ADMIN_PASSWORD
 from tests.support.certificates import Authority
 from tests.support.pamservice import PamService, find_libpam
 from tests.support.require import missing
-from tests.support.slapd import BASE, MANAGER, MANAGER_PASSWORD, Slapd, find_slapd, person, unit
+from tests.support.slapd import (
+    BASE,
+    MANAGER,
+    MANAGER_PASSWORD,
+    Slapd,
+    Talk,
+    answers_another_question,
+    find_slapd,
+    hangs_up,
+    person,
+    says_a_byte_now_and_then,
+    says_nothing,
+    says_too_much,
+    starts_tls_and_lies_on,
+    talks_nonsense,
+    unit,
+)
 
 T = TypeVar("T")
 Answer = tuple[bool, str]
@@ -324,44 +338,6 @@ def test_servers_are_looked_up_in_dns(slapd: Slapd, monkeypatch: pytest.MonkeyPa
     assert not_found[1].startswith('found no LDAP servers of "example.org" in DNS: ')
 
 
-Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-async def says_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await reader.read()
-
-
-async def says_a_byte_now_and_then(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"\x30\x84\x00\x00\xff\xff")
-    while True:
-        writer.write(b"\0")
-        await asyncio.sleep(0.05)
-
-
-async def says_too_much(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"\x30\x84\x7f\xff\xff\xff" + bytes(2 << 20))
-
-
-async def talks_nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"\x30\x03\x02\x01\x01" * 100)
-
-
-async def hangs_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.close()
-
-
-async def starts_tls_and_lies_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Agrees to StartTLS, and puts a successful bind behind that, in the clear."""
-    request = await reader.read(1000)
-    number = int.from_bytes(request[4 : 4 + request[3]], "big")
-    for message_id, answer in ((number, b"\x78"), (number + 1, b"\x61")):
-        writer.write(b"\x30\x0f\x02\x04" + message_id.to_bytes(4, "big") + answer + SUCCESS)
-    await reader.read()
-
-
-SUCCESS = b"\x07\x0a\x01\x00\x04\x00\x04\x00"
-
-
 @pytest.mark.parametrize(
     ("talk", "more", "reason"),
     [
@@ -373,6 +349,7 @@ SUCCESS = b"\x07\x0a\x01\x00\x04\x00\x04\x00"
         (talks_nonsense, "", "unreadable answer"),
         (talks_nonsense, " ldapscheme=ldaps", "SSL"),
         (hangs_up, "", "session terminated by server"),
+        (answers_another_question, "", "LDAP login failed"),
         (starts_tls_and_lies_on, " ldaptls=1", "invalid messageId received"),
     ],
 )
@@ -633,62 +610,22 @@ print("ended")
 
 @pytest.mark.parametrize("end", ["close", "forget"])
 def test_a_server_that_hangs_does_not_keep_the_process(end: str) -> None:
-    assert _python(_HANGING, end) == "ended\n"
+    done = subprocess.run(
+        [sys.executable, "-c", _HANGING, end], check=True, timeout=50, stdout=subprocess.PIPE
+    )
+    assert done.stdout == b"ended\n"
 
 
 # PAM --------------------------------------------------------------------------------------------------------
 
 
-_LOGINS = """
-import asyncio, json, sys
-import uvloop
-from pooler.auth.external import ExternalAuth, require_pam
-
-async def main(logins):
-    require_pam()
-    loop = asyncio.get_running_loop()
-    delays, answers = [], []
-    def call_later(delay, callback, *arguments):
-        delays.append(delay)
-        loop.call_soon(callback, *arguments)
-    auth = ExternalAuth(loop.call_soon_threadsafe, call_later)
-    for user, password, host in logins:
-        answer = loop.create_future()
-        auth.check_pam(user, password, host, lambda *result: answer.set_result(result))
-        answers.append(await answer)
-    auth.close()
-    return answers, delays
-
-print(json.dumps(uvloop.run(main(json.loads(sys.argv[1])))))
-"""
-
 USERS = {"alice": "wonder", "jörg": "jörg's", "old": "x", ADMIN: ADMIN_PASSWORD}
-
-
-def pam_logins(
-    service: PamService, logins: Sequence[tuple[str, str, str]]
-) -> tuple[list[Answer], list[float]]:
-    """What becomes of each (user, password, remote host), and the delays that were asked for."""
-    answers, delays = json.loads(_python(_LOGINS, json.dumps(logins), **service.environment))
-    return [(confirmed, reason) for confirmed, reason in answers], delays
-
-
-def _python(program: str, *arguments: str, **environment: str) -> str:
-    return subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        env={**os.environ, **environment},
-        check=True,
-        timeout=50,
-        capture_output=True,
-        text=True,
-    ).stdout
 
 
 @pytest.mark.usefixtures("pam_tools")
 def test_pam_checks_password_and_account() -> None:
     with PamService(USERS, expired=["old"]) as service:
-        answers, delays = pam_logins(
-            service,
+        answers, delays = service.logins(
             [
                 ("alice", "wonder", "192.0.2.1"),
                 ("alice", "Wonder", "192.0.2.1"),
@@ -725,7 +662,7 @@ def test_the_delay_after_a_failure_is_not_slept_in_the_worker() -> None:
     # Minutes: the test would not live to see the end of it. libpam varies it by half.
     rules = ["auth optional pam_faildelay.so delay=300000000"]
     with PamService(USERS, auth_rules=rules) as service:
-        answers, delays = pam_logins(service, [("alice", "x", "unix"), ("alice", "wonder", "unix")])
+        answers, delays = service.logins([("alice", "x", "unix"), ("alice", "wonder", "unix")])
     assert [confirmed for confirmed, _ in answers] == [False, True]
     assert len(delays) == 1
     assert delays[0] > 100
@@ -743,7 +680,7 @@ def test_modules_are_told_what_pgbouncer_tells_them(
         start = len(service.calls())
         theirs = [_login_by_pgbouncer(real, *login) for login in logins]
         middle = len(service.calls())
-        answers, _ = pam_logins(service, [(*login, "127.0.0.1") for login in logins])
+        answers, _ = service.logins([(*login, "127.0.0.1") for login in logins])
         calls = service.calls()
     assert theirs == [None if confirmed else "PAM authentication failed" for confirmed, _ in answers]
     assert calls[start:middle] == calls[middle:]

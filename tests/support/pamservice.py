@@ -7,8 +7,11 @@ another one of the same length, is what programs find first through LD_LIBRARY_P
 from __future__ import annotations
 
 import glob
+import json
 import os
 import secrets
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +35,30 @@ case $PAM_TYPE in
 auth) grep -q -x -F -e "$PAM_USER:$password" {directory}/users ;;
 account) ! grep -q -x -F -e "$PAM_USER" {directory}/expired ;;
 esac
+"""
+
+
+_LOGINS = """
+import asyncio, json, sys
+import uvloop
+from pooler.auth.external import ExternalAuth, require_pam
+
+async def main(logins):
+    require_pam()
+    loop = asyncio.get_running_loop()
+    delays, answers = [], []
+    def call_later(delay, callback, *arguments):
+        delays.append(delay)
+        loop.call_soon(callback, *arguments)
+    auth = ExternalAuth(loop.call_soon_threadsafe, call_later)
+    for user, password, host in logins:
+        answer = loop.create_future()
+        auth.check_pam(user, password, host, lambda *result: answer.set_result(result))
+        answers.append(await answer)
+    auth.close()
+    return answers, delays
+
+print(json.dumps(uvloop.run(main(json.loads(sys.argv[1])))))
 """
 
 
@@ -64,6 +91,21 @@ class PamService:
     def calls(self) -> list[tuple[str, ...]]:
         """Type, service, user, remote host and password of each call so far, in order."""
         return [tuple(line.split("|")) for line in (self.directory / "calls").read_text().splitlines()]
+
+    def logins(self, logins: Sequence[tuple[str, str, str]]) -> tuple[list[tuple[bool, str]], list[float]]:
+        """Has ExternalAuth check each (user, password, remote host), in a process that is subject to us.
+
+        What came of them, and the delays that it asked the loop for.
+        """
+        done = subprocess.run(
+            [sys.executable, "-c", _LOGINS, json.dumps(logins)],
+            env={**os.environ, **self.environment},
+            check=True,
+            timeout=50,
+            stdout=subprocess.PIPE,
+        )
+        answers, delays = json.loads(done.stdout)
+        return [(confirmed, reason) for confirmed, reason in answers], delays
 
     def start(self) -> None:
         try:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 
 from cli.demo.throwaway import (
     Account,
@@ -22,6 +23,8 @@ from cli.demo.throwaway import (
     server_account,
 )
 from tests.support.certificates import Authority
+
+Talk: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 BASE: Final = "dc=example,dc=net"
 MANAGER: Final = f"cn=Manager,{BASE}"
@@ -227,3 +230,49 @@ def _listens(port: int) -> bool:
 def _ldif(name: str, value: str) -> str:
     """A line of LDIF, in base64 so that anything may stand in it."""
     return f"{name}:: {base64.b64encode(value.encode()).decode()}"
+
+
+# Directories that misbehave, each a callback of asyncio.start_server.
+
+
+async def says_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+
+
+async def says_a_byte_now_and_then(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"\x30\x84\x00\x00\xff\xff")
+    while True:
+        writer.write(b"\0")
+        await asyncio.sleep(0.05)
+
+
+async def says_too_much(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"\x30\x84\x7f\xff\xff\xff" + bytes(2 << 20))
+
+
+async def talks_nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"\x30\x03\x02\x01\x01" * 100)
+
+
+async def hangs_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+async def answers_another_question(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Says that a search was successful, when asked for a bind."""
+    writer.write(_success(await reader.read(1000), b"\x65"))
+    await reader.read()
+
+
+async def starts_tls_and_lies_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Agrees to StartTLS, and puts a successful bind behind that, in the clear."""
+    request = await reader.read(1000)
+    writer.write(_success(request, b"\x78") + _success(request, b"\x61", later=1))
+    await reader.read()
+
+
+def _success(request: bytes, kind: bytes, later: int = 0) -> bytes:
+    """A message of this kind that says success, to a request or to the one so many `later`."""
+    message_id = int.from_bytes(request[4 : 4 + request[3]], "big") + later
+    result = b"\x0a\x01\x00\x04\x00\x04\x00"
+    return b"\x30\x0f\x02\x04" + message_id.to_bytes(4, "big") + kind + b"\x07" + result
