@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import pytest
 
+from pooler.pool.registry import Pause
+from pooler.wire.messages import error
 from tests.chaos.wire import (
     COPY_DONE,
     FLUSH,
@@ -161,3 +163,39 @@ def test_an_answer_of_the_poolers_own_waits_for_the_end_of_a_message() -> None:
         client.deliver(ALL)
         rig.settle()
         assert client.received == b"".join(answers)
+
+
+def test_suspend_holds_the_server_of_a_slow_client_that_catches_up() -> None:
+    rig = rig_for(high_water=40)
+    client = logged_in(rig)
+    rig.settle()
+    server = rig.servers[0]
+    client.wire.incoming += query("SELECT 'ada'") * 10
+    client.deliver(ALL)
+    server.take(ALL)
+    server.deliver(200)
+    assert server.wire.incoming
+    assert not server.deliver(ALL), "it is held for its client, which takes nothing"
+    rig.registry.set_pause(Pause.SUSPEND)
+    server.connection.hold_reading()
+    client.connection.hold_reading()
+    client.take(ALL)
+    assert not server.deliver(ALL)
+    rig.registry.set_pause(Pause.NONE)
+    server.connection.resume_reading()
+    client.connection.release_reading()
+    rig.settle()
+    assert client.received == b"".join(direct_answers(*[Step(ASKED, True)] * 10))
+
+
+def test_a_server_that_gives_up_unasked_says_why_and_is_closed() -> None:
+    rig = rig_for()
+    client = logged_in(rig, Step(query("BEGIN"), True))
+    rig.settle()
+    client.received = b""
+    farewell = error("FATAL", "25P03", "terminating connection due to idle-in-transaction timeout")
+    rig.servers[0].wire.incoming += farewell
+    rig.settle()
+    assert client.received.startswith(farewell)
+    assert rig.servers[0].wire.closed
+    assert client.wire.closed
