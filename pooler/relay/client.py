@@ -463,7 +463,10 @@ class ClientConnection(Client):
             self.transport.pause_reading()
 
     def release_reading(self) -> None:
-        """Reads again."""
+        """Reads again, unless SUSPEND is in force."""
+        registry = self.context.registry
+        if registry.is_suspended and self.pool is not registry.admin_pool:
+            return
         if self.reading_stopped and self.transport is not None:
             self.reading_stopped = False
             self.context.registry.unread_clients.pop(self, None)

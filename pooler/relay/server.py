@@ -262,6 +262,11 @@ class ServerConnection(PreparingServer):
                 if queue.head == 0:
                     self.ready = False
                     self.idle_in_transaction = False
+                    if end <= size:
+                        # Nobody has asked for anything: it says why it goes, and answers no more.
+                        self._pass(client, data, start, end, size)
+                        self.disconnect("server conn crashed?")
+                        return
                 queue.failed()
                 if queue.undone:
                     refusal = queue.undone[0].refusal
@@ -532,7 +537,9 @@ class ServerConnection(PreparingServer):
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """The client has taken what was there, or is no longer ours to wait for."""
+        """The client has taken what was there, or is no longer ours to wait for; nothing during SUSPEND."""
+        if self.context.registry.is_suspended:
+            return
         if self.reading_stopped and self.transport is not None:
             self.reading_stopped = False
             self.transport.resume_reading()

@@ -188,9 +188,11 @@ class Pooler:
         """Reads from everybody again."""
         self.registry.set_pause(Pause.NONE)
         for client in self._data_clients():
-            client.release_reading()
+            if client.link is None or not client.link.congested:
+                client.release_reading()
         for server in self.registry.servers():
-            server.resume_reading()
+            if server.link is None or not server.link.congested:
+                server.resume_reading()
         self._loop.create_task(self._acceptor.start())
 
     def _data_clients(self) -> list[ClientConnection]:

@@ -1,4 +1,4 @@
-"""Cancel requests: where they hit something, where they come too early, and where there is nothing to hit."""
+"""Cancel requests: where they hit something, where they come early or late, where there is nothing to hit."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from contextlib import suppress
 from tests.chaos.actor import Actor, Plan
 from tests.chaos.client import ConnectionLost, cancel
 from tests.chaos.console import Console
-from tests.chaos.scene import Failure
+from tests.chaos.scene import Failure, Session
 from tests.chaos.weather import CancelRequest, Weather
 
 AT_SLOW_QUERIES = "cancels at slow queries"
+AT_ENDING_QUERIES = "cancels at queries that are just ending"
 AT_WAITING_CLIENTS = "cancels at waiting clients"
 AT_ANYBODY = "cancels at anybody"
 
 _ROUNDS_PER_SECOND = 8.0
-_AT_ANYBODY = 3
+_AT_ENDS = 3
+_ENDING_SECONDS = 0.01
 _DEADLINE = 15.0
 
 
@@ -50,8 +52,10 @@ class Canceler:
         at_work, in_line = await self._targets()
         self._send(at_work, AT_SLOW_QUERIES)
         self._send(in_line, AT_WAITING_CLIENTS)
-        for _ in range(_AT_ANYBODY):
-            self._send(self._actors, AT_ANYBODY)
+        self._send(self._actors, AT_ANYBODY)
+        for actor in self._rng.sample(at_work, min(_AT_ENDS, len(at_work))):
+            if actor.session is not None:
+                self._tasks.add(asyncio.create_task(self._send_at_end(actor, actor.session)))
 
     async def _targets(self) -> tuple[list[Actor], list[Actor]]:
         """Clients whose slow query has a server, and clients that wait for one."""
@@ -64,7 +68,7 @@ class Canceler:
                 continue
             if client["state"] == "waiting":
                 in_line.append(actor)
-            elif client["link"] and actor.session.slow:
+            elif client["link"] and actor.session.slow_until:
                 at_work.append(actor)
         return at_work, in_line
 
@@ -77,17 +81,23 @@ class Canceler:
 
     def _send(self, actors: Sequence[Actor], aim: str) -> None:
         session = self._rng.choice(actors).session if actors else None
-        if session is None:
-            return
+        if session is not None:
+            self._tasks.add(asyncio.create_task(self._deliver(session, aim)))
+
+    async def _send_at_end(self, actor: Actor, session: Session) -> None:
+        """One that may come a moment too late, when others have the server."""
+        late = self._rng.uniform(-_ENDING_SECONDS, _ENDING_SECONDS)
+        await asyncio.sleep(session.slow_until - time.monotonic() + late)
+        if actor.session is session:
+            await self._deliver(session, AT_ENDING_QUERIES)
+
+    async def _deliver(self, session: Session, aim: str) -> None:
         self._weather.count(aim)
         request = CancelRequest(time.monotonic(), aim)
         session.cancels.append(request)
-        self._tasks.add(asyncio.create_task(self._deliver(request, session.connection.key)))
-
-    async def _deliver(self, request: CancelRequest, key: bytes) -> None:
         try:
             async with asyncio.timeout(_DEADLINE):
-                await cancel(self._plan.host, self._plan.port, key)
+                await cancel(self._plan.host, self._plan.port, session.connection.key)
         except TimeoutError:
             raise Failure(f"a cancel request was not answered within {_DEADLINE} s") from None
         except ConnectionLost as error:

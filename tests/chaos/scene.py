@@ -68,8 +68,8 @@ class Session:
     """Its prepared statements: name and what the SQL adds to the parameter."""
     cancels: list[CancelRequest] = field(default_factory=list)
     port: int = 0
-    slow: bool = False
-    """What it asks for now takes its time."""
+    slow_until: float = 0.0
+    """What it asks for now takes its time, to this moment if it did not have to wait; 0 if not."""
     last_step: float = 0.0
     """When its last step began, by the monotonic clock; 0 before the first."""
 
@@ -153,13 +153,13 @@ class Scene:
         self._weather.count(what)
 
     @contextmanager
-    def slow(self) -> Iterator[None]:
-        """What is asked meanwhile takes its time, so it is a target for cancel requests."""
-        self.session.slow = True
+    def slow(self, seconds: float) -> Iterator[None]:
+        """What is asked meanwhile takes so long once it runs, so it is a target for cancel requests."""
+        self.session.slow_until = time.monotonic() + seconds
         try:
             yield
         finally:
-            self.session.slow = False
+            self.session.slow_until = 0.0
 
     # Conversation ------------------------------------------------------------------------------------------
 

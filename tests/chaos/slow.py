@@ -39,13 +39,13 @@ def _seconds(scene: Scene) -> float:
 
 async def slow_query(scene: Scene) -> None:
     """One query that takes its time, perhaps with another one behind it."""
-    token = scene.token()
+    token, seconds = scene.token(), _seconds(scene)
     batch = Batch()
-    batch.add(query(_sleeping(token, _seconds(scene))), *one_row("t", token), ready())
+    batch.add(query(_sleeping(token, seconds)), *one_row("t", token), ready())
     if scene.rng.random() < 0.3:
         token = scene.token()
         batch.add(query(f"SELECT '{token}' AS t"), *one_row("t", token), ready())
-    with scene.slow():
+    with scene.slow(seconds):
         await scene.ask(batch)
 
 
@@ -54,8 +54,8 @@ async def slow_pipeline(scene: Scene) -> None:
     batch = Batch()
     for _ in range(scene.rng.randint(0, 2)):
         add_select(scene, batch)
-    token = scene.token()
-    batch.add(parse("", f"SELECT $1 AS t FROM pg_sleep({_seconds(scene):.3f})", 1), PARSE_COMPLETE)
+    token, seconds = scene.token(), _seconds(scene)
+    batch.add(parse("", f"SELECT $1 AS t FROM pg_sleep({seconds:.3f})", 1), PARSE_COMPLETE)
     batch.add(bind("", "", token), BIND_COMPLETE)
     batch.add(execute(), row(token), complete("SELECT 1"))
     for _ in range(scene.rng.randint(0, 2)):
@@ -63,25 +63,25 @@ async def slow_pipeline(scene: Scene) -> None:
             batch.sync()
         add_select(scene, batch)
     batch.sync()
-    with scene.slow():
+    with scene.slow(seconds):
         await scene.ask(batch)
 
 
 async def slow_transaction(scene: Scene) -> None:
     """The same inside a transaction, which a cancel request makes fail."""
-    token = scene.token()
+    token, seconds = scene.token(), _seconds(scene)
     await scene.ask_simple("BEGIN", complete("BEGIN"), status="T")
-    with scene.slow():
-        await scene.ask_simple(_sleeping(token, _seconds(scene)), *one_row("t", token), status="T")
+    with scene.slow(seconds):
+        await scene.ask_simple(_sleeping(token, seconds), *one_row("t", token), status="T")
     await scene.ask_simple("COMMIT", complete("COMMIT"))
 
 
 async def slow_rows(scene: Scene) -> None:
     """Rows, or lines of a COPY, that come one by one: a cancel request ends them anywhere."""
-    token, count = scene.token(), scene.rng.randint(5, 25)
+    token, count, seconds = scene.token(), scene.rng.randint(5, 25), _seconds(scene)
     value = "x" * _ROW_BYTES
     sql = (
-        f"SELECT '{token}' || n || repeat('x', {_ROW_BYTES}) || pg_sleep({_seconds(scene) / count:.3f})::text"
+        f"SELECT '{token}' || n || repeat('x', {_ROW_BYTES}) || pg_sleep({seconds / count:.3f})::text"
         f" AS t FROM generate_series(1, {count}) n"
     )
     texts = [f"{token}{number}{value}" for number in range(1, count + 1)]
@@ -92,7 +92,7 @@ async def slow_rows(scene: Scene) -> None:
         sql = f"COPY ({sql}) TO STDOUT"
         lines = [copied(f"{text}\n") for text in texts]
         replies = [COPY_OUT, *lines, COPY_OUT_DONE, complete(f"COPY {count}")]
-    with scene.slow():
+    with scene.slow(seconds):
         await scene.ask_simple(sql, *replies)
 
 
@@ -102,7 +102,7 @@ async def walk_out(scene: Scene) -> None:
     if scene.mode == TRANSACTION and rng.random() < 0.2:
         await scene.ask_simple("BEGIN", complete("BEGIN"), status="T")
     sleeping = [_sleeping(scene.token(), 2 * _LONGEST) for _ in range(rng.choice((1, 1, 1, 3)))]
-    with scene.slow():
+    with scene.slow(2 * _LONGEST):
         if rng.random() < 0.5:
             await scene.say(*map(query, sleeping))
         else:

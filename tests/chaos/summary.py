@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from tests.chaos.actor import Report
-from tests.chaos.cancels import AT_ANYBODY, AT_SLOW_QUERIES, AT_WAITING_CLIENTS
+from tests.chaos.cancels import AT_ANYBODY, AT_ENDING_QUERIES, AT_SLOW_QUERIES, AT_WAITING_CLIENTS
 from tests.chaos.storms import KILLED_BACKENDS
 from tests.chaos.weather import Cause
 
 _EXPECTED = (
     f"{AT_SLOW_QUERIES}: hit",
+    AT_ENDING_QUERIES,
     AT_WAITING_CLIENTS,
     AT_ANYBODY,
     "left with a query under way",

@@ -19,6 +19,7 @@ from tests.wire.script import (
     LetIn,
     Message,
     Open,
+    PoolerEnds,
     Pools,
     Scenario,
     Send,
@@ -144,6 +145,8 @@ class Play:
             case Configure(key, value):
                 assert self._target.bouncer is not None
                 self._target.bouncer.configure(self._scenario, key, value)
+            case PoolerEnds():
+                self._wait_for_end()
 
     # Connections -------------------------------------------------------------------------------------------
 
@@ -239,13 +242,12 @@ class Play:
 
     def _expect(self, action: Expect) -> None:
         speaker = self._speaker(action.peer)
-        deadline = self._deadline()
         for pattern in action.messages:
             if pattern.any_number:
-                self._skip(speaker, pattern, deadline)
+                self._skip(speaker, pattern)
                 continue
             try:
-                reply = speaker.next(deadline, pattern.word)
+                reply = speaker.next(self._deadline(), pattern.word)
             except Silence as silence:
                 raise Fault(f"{action.peer} waits for {spelled(pattern)}: {silence}") from silence
             expected = matches(pattern, reply, self._known)
@@ -254,9 +256,9 @@ class Play:
             if not expected:
                 raise Fault(f"{action.peer} got {transcribed(reply)}, not {spelled(pattern)}")
 
-    def _skip(self, speaker: Speaker, pattern: Message, deadline: Deadline) -> None:
+    def _skip(self, speaker: Speaker, pattern: Message) -> None:
         while True:
-            reply = speaker.next(deadline)
+            reply = speaker.next(self._deadline())
             if not matches(pattern, reply, self._known):
                 speaker.push_back(reply)
                 break
@@ -310,12 +312,24 @@ class Play:
                 raise Fault(f"SHOW POOLS has {now}, not {wanted}") from silence
             self._network.pump(None, _MOMENT)
 
+    def _wait_for_end(self) -> None:
+        deadline = self._deadline()
+        while not self._has_ended():
+            deadline.check()
+            self._network.pump(None, _MOMENT)
+
+    def _has_ended(self) -> bool:
+        bouncer = self._target.bouncer
+        return bouncer is not None and bouncer.process.process.poll() is not None
+
     # The end -----------------------------------------------------------------------------------------------
 
     def _finish(self) -> None:
         """Every client that is still there, and one that is new, gets a row of its own and nothing else; and
         the pool is at rest when all have gone.
         """
+        if self._has_ended():
+            return
         faked = self._target.listener is not None
         clients = [name for name, speaker in self._speakers.items() if speaker.is_ready()]
         for name in clients:
@@ -327,7 +341,7 @@ class Play:
             self._speakers["newcomer"].leave("closes")
         for speaker in self._speakers.values():
             speaker.leave("closes")
-        if self._target.bouncer is not None and self._target.bouncer.process.process.poll() is None:
+        if self._target.bouncer is not None:
             self._wait_for_pool(dict.fromkeys(_AT_REST, 0))
 
     def _probe(self, name: str) -> None:
@@ -343,8 +357,7 @@ class Play:
 
     def _clean_up(self) -> None:
         """Has the pooler close the servers, which the next scenarios have no use for."""
-        bouncer = self._target.bouncer
-        if bouncer is None or bouncer.process.process.poll() is not None:
+        if self._target.bouncer is None or self._has_ended():
             return
         try:
             self._console().rows(f"RECONNECT {self._target.database}", self._deadline())

@@ -130,8 +130,25 @@ class Configure:
     value: str
 
 
+@dataclass(frozen=True, slots=True)
+class PoolerEnds:
+    """The process of the pooler ends by itself."""
+
+
 Action: TypeAlias = (
-    Open | Connect | Send | Expect | LetIn | Leave | Cancel | Settle | Command | Pools | Sql | Configure
+    Open
+    | Connect
+    | Send
+    | Expect
+    | LetIn
+    | Leave
+    | Cancel
+    | Settle
+    | Command
+    | Pools
+    | Sql
+    | Configure
+    | PoolerEnds
 )
 
 

@@ -20,6 +20,7 @@ from tests.wire.script import (
     LetIn,
     Message,
     Open,
+    PoolerEnds,
     Pools,
     Send,
     Settle,
@@ -64,7 +65,7 @@ def read_step(text: str) -> list[tuple[Action, frozenset[str]]]:
 
 
 def _is_for_postgresql(action: Action) -> bool:
-    if isinstance(action, (Command, Pools, Configure)):
+    if isinstance(action, (Command, Pools, Configure, PoolerEnds)):
         return False
     return getattr(action, "peer", "") != ADMIN_CLIENT
 
@@ -80,12 +81,15 @@ def _actions(text: str) -> list[Action]:
     head, colon, tail = text.partition(": ")
     if colon and head in _LINES:
         return [_LINES[head](tail)]
-    if text == "settle":
-        return [Settle()]
+    if text in _WHOLE_LINES:
+        return [_WHOLE_LINES[text]]
     words = tokenize(text)
     if len(words) > 1 and words[1].text in _DEEDS:
         return [_deed(words[0].text, words[1].text, tuple(words[2:]))]
     raise ValueError(f"not a step: {text}")
+
+
+_WHOLE_LINES: dict[str, Action] = {"settle": Settle(), "the pooler ends": PoolerEnds()}
 
 
 def _deed(peer: str, verb: str, rest: tuple[Token, ...]) -> Action:
@@ -123,14 +127,22 @@ def _configure(text: str) -> Action:
     return Configure(found[1], found[2])
 
 
-def _running(text: str, negation: str = "") -> Action:
-    """Whether PostgreSQL is at work on a query with this text in it."""
+def _at_work(text: str) -> str:
     quoted = text.replace("'", "''")
-    return Sql(
-        f"SELECT {negation} EXISTS (SELECT FROM pg_stat_activity WHERE state = 'active'"
-        f" AND pid <> pg_backend_pid() AND position('{quoted}' IN query) > 0)",
-        until=True,
+    return (
+        "SELECT FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid()"
+        f" AND position('{quoted}' IN query) > 0"
     )
+
+
+def _sleeping(text: str) -> Action:
+    """A query with this text in it has come to its pg_sleep."""
+    return Sql(f"SELECT EXISTS ({_at_work(text)} AND wait_event = 'PgSleep')", until=True)
+
+
+def _over(text: str) -> Action:
+    """PostgreSQL is not at work on a query with this text in it."""
+    return Sql(f"SELECT NOT EXISTS ({_at_work(text)})", until=True)
 
 
 def _unread(number: str) -> Action:
@@ -146,8 +158,8 @@ _LINES: dict[str, Callable[[str], Action]] = {
     "admin": Command,
     "database": Sql,
     "database until": lambda sql: Sql(sql, until=True),
-    "query runs": _running,
-    "query is over": lambda text: _running(text, "NOT"),
+    "query sleeps": _sleeping,
+    "query is over": _over,
     "unread servers": _unread,
     "pool until": _pools,
     "config": _configure,

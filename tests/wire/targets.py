@@ -17,6 +17,7 @@ _DATABASE_KEYS = {
     "pool_mode": "pool_mode",
     "default_pool_size": "pool_size",
     "connect_query": "connect_query",
+    "user": "user",
 }
 """Settings that become those of the scenario's own database, so that scenarios can share a pooler."""
 

@@ -23,6 +23,7 @@ from tests.wire.script import (
     LetIn,
     Message,
     Open,
+    PoolerEnds,
     Pools,
     Scenario,
     Send,
@@ -98,6 +99,7 @@ def test_line_that_cannot_be_read(line: str) -> None:
         ("alice aborts", Leave("alice", "aborts")),
         ("alice cancels", Cancel("alice")),
         ("settle", Settle()),
+        ("the pooler ends", PoolerEnds()),
         ("admin: PAUSE $db", Command("PAUSE $db")),
         ("pool until: cl_waiting = 2, sv_idle = 0", Pools({"cl_waiting": 2, "sv_idle": 0})),
         ("database: SELECT ';'", Sql("SELECT ';'")),
@@ -121,7 +123,7 @@ def test_query_and_its_row_are_two_actions(tmp_path: Path) -> None:
     assert [message.word for message in done.messages] == ["CommandComplete", "ReadyForQuery"]
 
 
-def test_query_that_runs_is_looked_for_by_its_text(tmp_path: Path) -> None:
+def test_query_is_looked_for_by_its_text(tmp_path: Path) -> None:
     looked_for = action(tmp_path, "query is over: it's")
     assert isinstance(looked_for, Sql)
     assert looked_for.until

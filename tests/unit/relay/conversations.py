@@ -145,6 +145,11 @@ class Writer:
     def transaction_step(self) -> None:
         self._send(query(self._pick("BEGIN", "BEGIN", "COMMIT", "ROLLBACK")))
 
+    def remember(self) -> None:
+        """A parameter that the pooler follows: it is the client's on whichever server it gets."""
+        self._send(query(f"SET application_name = '{self._token}{self._number(0, 5)}'"))
+        self._send(query("SHOW application_name"))
+
     def forget(self) -> None:
         self._send(query(self._pick("DEALLOCATE ALL", *["DISCARD ALL"] * self._discards)))
 
@@ -299,6 +304,7 @@ _FORMS: st.SearchStrategy[list[Callable[[Writer], None]]] = st.lists(
             Writer.function_call,
             Writer.driver_transaction,
             Writer.forget,
+            Writer.remember,
         ]
     ),
     min_size=1,

@@ -21,6 +21,9 @@ from tests.unit.wire.decoder import Body, Malformed
 LARGEST: Final = 1 << 20
 """Bytes of a message; no test sends a longer one."""
 
+LARGEST_OF_ALL: Final = (1 << 31) - 1
+"""Bytes of a message that a pooler lets through (max_packet_size)."""
+
 OWN_NAME: Final = NAME_PREFIX.decode()
 EXTENDED: Final = "PBDEC"
 PROTOCOL_VIOLATION: Final = "08P01"
@@ -101,7 +104,7 @@ class Postgres:
         if len(self._input) < start + 4:
             return False
         length = int.from_bytes(self._input[start : start + 4], "big")
-        if length < 4 or (length > LARGEST and not self._forgiving):
+        if not 4 <= length <= (LARGEST_OF_ALL if self._forgiving else LARGEST):
             raise Violation(f"bad length: {bytes(self._input[:40])!r}")
         if length > LARGEST:
             raise Fatal("invalid message length")

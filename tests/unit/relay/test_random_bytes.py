@@ -8,7 +8,7 @@ import hashlib
 import struct
 from collections.abc import Callable
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pooler.wire.messages import split
@@ -122,7 +122,7 @@ REQUESTS = [
     SYNC,
     FLUSH,
     b"Q\0\0\0\3",
-    b"d\xff\xff\xff\xff",
+    b"Q\xff\xff\xff\xff",
 ]
 
 
@@ -201,7 +201,6 @@ ANSWERS = [
     *(message(kind, b"\0\0\1\0\0") for kind in "GHW"),
     message("d", b"row"),
     message("V", b"\0\0\0\3ada"),
-    message("S", b"TimeZone\0ada"),
     b"D\0\0\0\0",
     b"C\xff\xff\xff\xff",
 ]
@@ -256,7 +255,13 @@ def abandoned(rig: Rig) -> None:
     rig.clients[0].wire.vanish()
 
 
+BROKEN_PARAMETER = message("S", b"TimeZone\0UTC")
+
+
 @settings(deadline=None)
+@example(linked, BROKEN_PARAMETER, Paces(), "transaction", 0)
+@example(unlinked, BROKEN_PARAMETER, Paces(), "transaction", 0)
+@example(resetting, BROKEN_PARAMETER, Paces(), "session", 0)
 @given(
     st.sampled_from(
         [about_to_log_in, unlinked, linked, in_a_pipeline, setting_parameters, resetting, abandoned]
