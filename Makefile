@@ -9,7 +9,7 @@ PYTEST_FLAGS := -n auto --dist loadgroup
 # Extra arguments, e.g. `make test ARGS='-k copy'` or `make bench ARGS=--quick`.
 ARGS ?=
 
-.PHONY: demo test lint bench chaos regress screenshots compiled clean
+.PHONY: demo test lint bench chaos fuzz regress screenshots compiled clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/pooldeck demo $(ARGS)
@@ -31,6 +31,11 @@ bench: $(VENV)/.installed
 # The token test at length, e.g. `make chaos ARGS='--seconds 600 --clients 200'`; a seed replays a run.
 chaos: $(VENV)/.installed
 	$(VENV)/bin/python -m tests.chaos $(ARGS)
+
+# Logins of every shape, e.g. `make fuzz ARGS='--seconds 600'`; led by coverage where atheris can be installed.
+fuzz: $(VENV)/.installed
+	-$(VENV)/bin/pip $(PIP_INSTALL) -e '.[fuzz]'
+	$(VENV)/bin/python -m tests.fuzz $(ARGS)
 
 # PostgreSQL's own regression suite through session mode; apt brings its scripts, or ARGS='--source DIR'.
 regress: $(VENV)/.installed
