@@ -1,6 +1,7 @@
 """What the admin console needs of the process that it is the console of."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 
 from pooler.pool.registry import Registry, Shutdown
@@ -24,6 +25,9 @@ class AdminHost(Protocol):
 
     def listener_fds(self) -> Sequence[tuple[int, str, int]]:
         """Descriptor, address (`unix` for a unix socket) and port of every listening socket."""
+
+    def certificates(self) -> Sequence[tuple[str, str, str, datetime]]:
+        """Setting, file, subject and end of every TLS certificate in use, for SHOW CERTIFICATES."""
 
     def reload(self) -> None:
         """Reads the configuration again. Raises ConfigErrors, before anything has changed or was logged."""

@@ -1,5 +1,7 @@
 """Rows about what is configured and who shares it: SHOW POOLS, DATABASES, USERS, PEERS and PEER_POOLS."""
 
+from collections.abc import Sequence
+from itertools import groupby
 from time import monotonic_ns
 from typing import cast
 
@@ -12,9 +14,13 @@ from pooler.pool.pool import Pool
 
 
 def pools(host: AdminHost) -> list[Row]:
-    """One row for each pair of database and user that was ever used, and one for the console."""
+    """One row for each pair of database and user that was ever used, and one for the console.
+
+    Exporters take the pair for a key, so the pool that runs auth_query shares the row of its user's own.
+    """
     now = monotonic_ns()
-    return [_pool(pool, now) for pool in host.registry.sorted_pools()]
+    pairs = groupby(host.registry.sorted_pools(), key=lambda pool: pool.key[:2])
+    return [_pool_row(list(same), now) for _, same in pairs]
 
 
 def databases(host: AdminHost) -> list[Row]:
@@ -44,12 +50,27 @@ def peer_pools(host: AdminHost) -> list[Row]:
     return []
 
 
-def _pool(pool: Pool, now: int) -> Row:
-    first = cast("Client | None", pool.waiting_clients.first)
-    waited_us = (now - first.query_ns) // 1000 if first is not None and first.query_ns else 0
+def _pool_row(same: Sequence[Pool], now: int) -> Row:
+    pool = same[0]
+    waited_us = max(_waited_us(pool, now) for pool in same)
     return (
         pool.database.name,
         pool.credentials.name,
+        *map(sum, zip(*map(_connections, same), strict=True)),
+        waited_us // 1_000_000,
+        waited_us % 1_000_000,
+        _mode(pool.policy.mode),
+        _load_balance(pool.database),
+    )
+
+
+def _waited_us(pool: Pool, now: int) -> int:
+    first = cast("Client | None", pool.waiting_clients.first)
+    return int(now - first.query_ns) // 1000 if first is not None and first.query_ns else 0
+
+
+def _connections(pool: Pool) -> tuple[int, ...]:
+    return (
         pool.active_clients.count,
         pool.waiting_clients.count,
         pool.active_cancels.count,
@@ -61,10 +82,6 @@ def _pool(pool: Pool, now: int) -> Row:
         pool.used_servers.count,
         pool.tested_servers.count,
         pool.new_servers.count,
-        waited_us // 1_000_000,
-        waited_us % 1_000_000,
-        _mode(pool.policy.mode),
-        _load_balance(pool.database),
     )
 
 

@@ -88,7 +88,7 @@ class AdminSession(ClientPhase):
     def proceed(self) -> None:
         """A console client never waits in a pool."""
 
-    def closed(self) -> None:
+    def closed(self, refusal: str) -> None:
         """Gives up what it was waiting for; a PAUSE stays in force."""
         self._stop_waiting()
         self._buffer.clear()

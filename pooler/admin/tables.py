@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from pooler.admin import rows_connections, rows_pools, rows_process, rows_stats
+from pooler.admin import rows_access, rows_connections, rows_pools, rows_process, rows_stats
 from pooler.admin.host import AdminHost
 from pooler.admin.replies import Column, Row
 from pooler.pool.stats import COUNTERS
@@ -112,6 +112,17 @@ _DNS_ZONES: Final = (("zonename", TEXT), ("serial", INT8), ("count", INT4))
 _TOTALS: Final = (("name", TEXT), ("value", NUMERIC))
 _VERSION: Final = (("version", TEXT),)
 
+_LOGINS: Final = (
+    ("failure", TEXT),
+    ("count", INT8),
+    *_columns(TEXT, "last_time last_database last_user last_addr"),
+)
+_CERTIFICATES: Final = (
+    *_columns(TEXT, "setting file subject not_after"),
+    ("days_left", INT4),
+    ("state", TEXT),
+)
+
 HELP: Final = ShowTable("help", (), lambda host: [])
 """No rows: the commands come as a notice."""
 
@@ -147,6 +158,10 @@ SHOW_GROUPS: Final = (
         ShowTable("stats_totals", _STATS_TOTALS, rows_stats.stats_totals),
         ShowTable("stats_averages", _STATS_AVERAGES, rows_stats.stats_averages),
         ShowTable("totals", _TOTALS, rows_stats.totals),
+    ),
+    (
+        ShowTable("logins", _LOGINS, rows_access.logins, admin_only=True),
+        ShowTable("certificates", _CERTIFICATES, rows_access.certificates),
     ),
 )
 """In the order, and in the lines, of SHOW HELP."""

@@ -19,7 +19,7 @@ class User:
     config: UserConfig | None = None
     connections: int = 0
     client_connections: int = 0
-    pools: "dict[str, Pool]" = field(default_factory=dict)
+    pools: "set[Pool]" = field(default_factory=set)
 
     def max_connections(self, settings: Settings) -> int:
         """Server connections allowed (`max_user_connections`); 0 is no limit."""
@@ -68,6 +68,8 @@ class Database:
     forced: Credentials | None = None
     dynamic: dict[str, Credentials] = field(default_factory=dict)
     """Users that auth_query found, by name."""
+    found_scram: bool = True
+    """The last secret that auth_query found was for SCRAM, as PostgreSQL makes them unless told otherwise."""
 
     def pool_size(self, settings: Settings) -> int:
         """Server connections of each of its pools, before the user's own setting."""

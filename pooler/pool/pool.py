@@ -20,12 +20,14 @@ class Pool:
 
     Moves connections between its lists, and asks for new ones when it must.
 
-    `welcome` is what a server of this pool reports to a new session, kept to greet clients without one.
+    `welcome` is what a server of this pool reports to a new session, kept to greet clients without one. A
+    pool `for_auth` has servers that only ever run auth_query.
     """
 
     registry: "Registry"
     database: Database
     credentials: Credentials
+    for_auth: bool
     policy: Policy
     mode: i64
     paused: bool
@@ -42,10 +44,13 @@ class Pool:
     login_failed: bool
     failure: str
 
-    def __init__(self, registry: "Registry", database: Database, credentials: Credentials) -> None:
+    def __init__(
+        self, registry: "Registry", database: Database, credentials: Credentials, for_auth: bool = False
+    ) -> None:
         self.registry = registry
         self.database = database
         self.credentials = credentials
+        self.for_auth = for_auth
         self.stats = PoolStats()
         self.newer = Totals()
         self.older = Totals()
@@ -82,6 +87,11 @@ class Pool:
         self.resets = policy.reset_query != ""
         self.checks_at_once = policy.check_query is not None and policy.server_check_delay_ns == 0
         self.round_robins = policy.server_round_robin
+
+    @property
+    def key(self) -> tuple[str, str, bool]:
+        """Where the registry keeps it."""
+        return (self.database.name, self.credentials.name, self.for_auth)
 
     # How many ----------------------------------------------------------------------------------------------
 

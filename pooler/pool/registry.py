@@ -6,9 +6,11 @@ from enum import Enum
 from time import monotonic_ns
 from typing import Protocol, cast
 
+from pooler.auth.secrets import SecretKind, kind_of
 from pooler.config.settings import PoolMode
 from pooler.config.snapshot import DatabaseConfig, Snapshot
 from pooler.pool.catalog import Credentials, Database, Policy, User, policy
+from pooler.pool.failures import FailedLogins
 from pooler.pool.lists import Member, MemberList
 from pooler.pool.members import Client, Server
 from pooler.pool.pool import Pool
@@ -84,13 +86,15 @@ class Registry:
         self.idle_autodatabases: dict[str, Database] = {}
         self.users: dict[str, User] = {}
         self.credentials: dict[str, Credentials] = {}
-        self.pools: dict[tuple[str, str], Pool] = {}
+        self.pools: dict[tuple[str, str, bool], Pool] = {}
         self.login_clients = MemberList("login")
         self.client_count = 0
         self.unread_clients: dict[Client, None] = {}
         self.pause = Pause.NONE
         self.shutdown = Shutdown.NONE
         self.cancel_keys: dict[bytes, Client] = {}
+        self.failed_logins = FailedLogins()
+        self._scram_is_usual = False
         self._ids = 0
         self._call_soon = call_soon
         self._attend: dict[Pool, None] = {}
@@ -192,19 +196,25 @@ class Registry:
         found = database.dynamic.get(name)
         if found is None:
             found = database.dynamic[name] = Credentials(name, self.user(name))
+        if secret:
+            database.found_scram = kind_of(secret) is SecretKind.SCRAM
         if found.secret != secret:
             found.secret = secret
             found.keys = None
         return found
 
-    def pool(self, database: Database, credentials: Credentials) -> Pool:
-        """The pool of a user in a database, made when it is first asked for."""
-        key = (database.name, credentials.name)
-        found = self.pools.get(key)
+    def pool(self, database: Database, credentials: Credentials, for_auth: bool = False) -> Pool:
+        """The pool of a user in a database, made when it is first asked for.
+
+        auth_query has pools of its own, `for_auth`: what a client leaves behind on a server of the same user
+        (a search_path, a temporary table) must not decide who may log in (CVE-2025-12819).
+        """
+        found = self.pools.get((database.name, credentials.name, for_auth))
         if found is None:
-            found = self.pools[key] = Pool(self, database, credentials)
+            found = Pool(self, database, credentials, for_auth)
+            self.pools[found.key] = found
             if credentials.user is not None:
-                credentials.user.pools[database.name] = found
+                credentials.user.pools.add(found)
         return found
 
     def policy_of(self, database: Database, credentials: Credentials) -> Policy:
@@ -215,6 +225,12 @@ class Registry:
         """Who runs auth_query for this database, if anybody (`auth_user`, of the database or global)."""
         name = database.config.auth_user or self.settings.auth_user
         return self.global_credentials(name) if name else None
+
+    def expects_scram(self, database: Database) -> bool:
+        """Whether most users of a database have SCRAM secrets, as far as one can know: `auth_type = md5` asks
+        for that kind of proof then.
+        """
+        return self._scram_is_usual if self.auth_credentials(database) is None else database.found_scram
 
     def server_secret(self, pool: Pool) -> Credentials:
         """The credentials to log in to a server with; a forced user without a password uses that of
@@ -273,6 +289,8 @@ class Registry:
             if credentials.secret != secret:
                 credentials.secret = secret
                 credentials.keys = None
+        scram = sum(kind_of(secret) is SecretKind.SCRAM for secret in secrets.values())
+        self._scram_is_usual = 2 * scram > len(secrets)
 
     def reconfigure(self) -> None:
         """Lets every pool work out its settings again."""
@@ -331,10 +349,10 @@ class Registry:
         for servers in pool.server_lists():
             for server in servers:
                 cast(Server, server).disconnect(reason)
-        self.pools.pop((pool.database.name, pool.credentials.name), None)
+        self.pools.pop(pool.key, None)
         self._attend.pop(pool, None)
         if pool.credentials.user is not None:
-            pool.credentials.user.pools.pop(pool.database.name, None)
+            pool.credentials.user.pools.discard(pool)
 
     # Limits ------------------------------------------------------------------------------------------------
 
@@ -352,7 +370,7 @@ class Registry:
         user = pool.credentials.user
         limit = user.max_connections(self.settings) if user is not None else 0
         if user is not None and limit > 0:
-            while evict and user.connections >= limit and self.evict(list(user.pools.values())):
+            while evict and user.connections >= limit and self.evict(list(user.pools)):
                 pass
             return user.connections < limit
         return True

@@ -1,6 +1,8 @@
-"""A request that was cancelled before any server saw it."""
+"""Cancel requests: whom they are for, and the query that was cancelled before any server saw it."""
 
+from pooler.pool.members import SERVER
 from pooler.relay.client import ClientConnection, ClientPhase
+from pooler.relay.server import ServerConnection
 from pooler.wire import messages
 from pooler.wire.framing import FUNCTION_CALL, HEADER, QUERY, SYNC, TERMINATE, body_length
 
@@ -65,7 +67,7 @@ class CancelledRequest(ClientPhase):
     def proceed(self) -> None:
         """It waits for nothing."""
 
-    def closed(self) -> None:
+    def closed(self, refusal: str) -> None:
         """Nothing to let go of."""
 
     def cancelled(self) -> None:
@@ -77,3 +79,36 @@ def cancel_waiting(client: ClientConnection) -> None:
     data = client.stop_waiting()
     CancelledRequest(client).begin(data)
     client.release_reading()
+
+
+def cancel_request(request: ClientConnection, key: bytes) -> bool:
+    """Binds a request to the server that runs the query now: it reaches that query or nobody.
+
+    Whether it is on its way; if not, it is closed.
+    """
+    if len(key) != 8:
+        request.disconnect("bad cancel request", notify=False)
+        return False
+    victim = request.context.registry.cancel_keys.get(key)
+    if not isinstance(victim, ClientConnection):
+        request.disconnect("failed cancel request", notify=False)
+        return False
+    if victim.phase is not None:
+        request.disconnect("cancel request for console client", notify=False)
+        victim.phase.cancelled()
+        return False
+    server = victim.link
+    if victim.awaits == SERVER or (isinstance(server, ServerConnection) and server.setting_parameters):
+        request.disconnect("cancel request for waiting client", notify=False)
+        cancel_waiting(victim)
+        return False
+    if not isinstance(server, ServerConnection):
+        request.disconnect("cancel request for idle client", notify=False)
+        return False
+    request.pool = server.pool
+    request.canceled = server
+    server.cancels.append(request)
+    request.hold_reading()
+    request.move_last(server.pool.waiting_cancels)
+    server.pool.launch()
+    return True

@@ -61,8 +61,8 @@ class ClientPhase(ABC):
         """What the client waited for in a pool is there."""
 
     @abstractmethod
-    def closed(self) -> None:
-        """The connection is closed; nothing may be sent any more."""
+    def closed(self, refusal: str) -> None:
+        """The connection is closed; nothing may be sent any more. `refusal` is why, if the pooler says so."""
 
     @abstractmethod
     def cancelled(self) -> None:
@@ -533,7 +533,7 @@ class ClientConnection(Client):
         registry.unread_clients.pop(self, None)
         self._let_go()
         if self.phase is not None:
-            self.phase.closed()
+            self.phase.closed(reason if notify else "")
             self.phase = None
         registry.client_count -= 1
         self.pending = b""

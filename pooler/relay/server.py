@@ -405,6 +405,9 @@ class ServerConnection(PreparingServer):
                 if kind == PARAMETER_STATUS:
                     self._note_parameter(body)
                 elif kind == ERROR or kind == NOTICE:
+                    # A server that is shut down says so in this way.
+                    found = messages.parse_error(body)
+                    self.context.registry.log.info(f"{found.severity}: {found.message}", self.describe())
                     self.ready = False
                 elif kind != NOTIFICATION:
                     self.context.registry.log.warning(

@@ -3,7 +3,7 @@ parameters, auth_query.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pooler.auth.server_login import ServerLogin, ServerLoginError, ServerLoginRejected
 from pooler.pool.replication import PARAMETER
@@ -14,6 +14,7 @@ from pooler.wire.errors import ProtocolError
 from pooler.wire.framing import (
     AUTHENTICATION,
     BACKEND_KEY_DATA,
+    COMMAND_COMPLETE,
     DATA_ROW,
     ERROR,
     IDLE,
@@ -338,11 +339,22 @@ def _take_canonical(server: ServerConnection, client: ClientConnection) -> None:
 # auth_query ------------------------------------------------------------------------------------------------
 
 
+SAFE_SEARCH_PATH: Final = (
+    "SELECT pg_catalog.set_config('search_path', 'pg_catalog, '"
+    " OPERATOR(pg_catalog.||) coalesce(nullif(pg_catalog.current_setting('search_path'), '')"
+    " OPERATOR(pg_catalog.||) ', ', '') OPERATOR(pg_catalog.||) 'pg_temp', true)"
+)
+"""Behind this nothing takes the place of what PostgreSQL itself provides. The rest of the path is the one
+that the database and the role have: functions of an auth_query without a schema are found as ever.
+"""
+
+
 class AuthQuery(ServerTask):
-    """Looks a user up with `auth_query`, on a server that belongs to `auth_user`.
+    """Looks a user up with `auth_query`, on a server that belongs to `auth_user` and does nothing else.
 
     `found` gets the name and the secret, or None for a user that the query does not return. The server
-    carries none of the client's parameters (CVE-2025-12819).
+    carries none of the client's parameters (CVE-2025-12819), and the search_path is set in the same implicit
+    transaction: it holds up to the Sync.
     """
 
     def __init__(
@@ -350,16 +362,27 @@ class AuthQuery(ServerTask):
     ) -> None:
         self.server = server
         self.found = found
+        self.asked = False
+        """The search_path is set, what comes is about the user."""
         self.result: tuple[str, str | None] | None = None
 
     def begin(self, sql: str, user: str) -> None:
         """Sends the query."""
-        self.server.converse(self, messages.extended_query(sql, [user]))
+        self.server.converse(
+            self,
+            messages.extended_query(SAFE_SEARCH_PATH)
+            + messages.extended_query(sql, [user])
+            + messages.SYNC_MESSAGE,
+        )
 
     def message(self, kind: int, body: bytes) -> bool:
         """Takes the row; anything that is not a two-column answer costs the connection."""
         server = self.server
-        if kind == ROW_DESCRIPTION and int.from_bytes(body[:2], "big") != 2:
+        if kind == COMMAND_COMPLETE:
+            self.asked = True
+        elif kind in (ROW_DESCRIPTION, DATA_ROW) and not self.asked:
+            pass
+        elif kind == ROW_DESCRIPTION and int.from_bytes(body[:2], "big") != 2:
             count = int.from_bytes(body[:2], "big")
             server.disconnect(f"expected 2 columns from auth_query, not {count}", terminate=False)
         elif kind == DATA_ROW:

@@ -34,6 +34,9 @@ from pooler.wire.parameters import TrackedParameters
 ACCESS_SETTINGS = ("client_tls", "server_tls", "auth_type", "auth_hba", "auth_ident")
 """Beginnings of the names of settings that come with files."""
 
+DAY = 86_400.0
+"""Seconds."""
+
 NOT_APPLIED = "TLS settings could not be applied, still using old configuration"
 
 
@@ -87,6 +90,7 @@ class Pooler:
         self._acceptor = Acceptor(self.context, self._loop, listeners)
         await self._acceptor.start()
         self._every(lambda: PERIOD, self._maintain)
+        self._every(lambda: DAY, self._warn_of_expiry)
         self._every(lambda: float(max(1, self.registry.settings.stats_period)), self._stats_period)
 
     async def run_until_shutdown(self) -> None:
@@ -260,19 +264,28 @@ class Pooler:
                 pool.tag_dirty()
         self._warn_of_access(before)
 
+    def certificates(self) -> list[tuple[str, str, str, datetime]]:
+        """Setting, file, subject and end of every TLS certificate in use."""
+        encryption = self._access.tls
+        used = dict.fromkeys((*encryption.clients.certificates, *encryption.servers.certificates))
+        return [(one.setting, one.file, one.subject, one.not_after) for one in used]
+
     def _warn_of_access(self, before: Access | None) -> None:
         """What is new and looks wrong: certificates that expire soon, rules that never apply."""
         access = self._access
         if before is None or access.tls is not before.tls:
             for text in (*access.tls.clients.warnings, *access.tls.servers.warnings):
                 self.log.warning(text)
+        self._warn_of_expiry()
+        for warning in access.hba.warnings if access.hba is not None else ():
+            self.log.warning(str(warning))
+
+    def _warn_of_expiry(self) -> None:
         now = datetime.now(UTC)
-        for used in expiring(access.tls, now):
+        for used in expiring(self._access.tls, now):
             days = used.days_left(now)
             when = f"expires in {days} days" if days >= 0 else "has expired"
             self.log.warning(f"{used.setting}: the certificate of {used.subject} in {used.file} {when}")
-        for warning in access.hba.warnings if access.hba is not None else ():
-            self.log.warning(str(warning))
 
     def set_setting(self, name: str, text: str) -> str | None:
         """Changes a setting until the next RELOAD (SET). Raises KeyError for an unknown one, ValueError for a

@@ -190,8 +190,8 @@ def query(sql: str) -> bytes:
     return message(b"Q", string(sql))
 
 
-def extended_query(sql: str, arguments: Sequence[str]) -> bytes:
-    """Parse, Describe, Bind, Execute and Sync of an unnamed statement, arguments and results as text."""
+def extended_query(sql: str, arguments: Sequence[str] = ()) -> bytes:
+    """Parse, Describe, Bind and Execute of an unnamed statement, arguments and results as text; no Sync."""
     values = b"".join(_INT32.pack(len(encode(value))) + encode(value) for value in arguments)
     return b"".join(
         (
@@ -199,7 +199,6 @@ def extended_query(sql: str, arguments: Sequence[str]) -> bytes:
             message(b"D", b"S\x00"),
             message(b"B", b"\x00\x00", _INT16.pack(0), _INT16.pack(len(arguments)), values, _INT16.pack(0)),
             message(b"E", b"\x00", _INT32.pack(0)),
-            SYNC_MESSAGE,
         )
     )
 

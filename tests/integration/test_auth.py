@@ -25,7 +25,7 @@ REFUSALS = {
 
 HBA = """
 host all md5_role all md5
-host all scram_role all scram-sha-256
+host all scram_role,victim,shady all scram-sha-256
 host all password_role all password
 host all looker all scram-sha-256
 host all postgres all trust
@@ -289,12 +289,97 @@ def test_auth_query_finds_the_secret_of_a_user(
         process.connect(DATABASE, user=role, password="wrong")
 
 
-def test_auth_query_lets_nobody_in_whom_it_does_not_find(
+@pytest.mark.parametrize(
+    ("auth_type", "known"),
+    [("md5", "md5_role"), ("md5", "scram_role"), ("scram-sha-256", "scram_role"), ("plain", "md5_role")],
+)
+def test_auth_query_does_not_tell_an_unknown_user_from_a_wrong_password(
+    pooler: PoolerFactory, strict: TemporaryPostgres, auth_type: str, known: str
+) -> None:
+    process = _looking_up(pooler, strict, auth_type)
+    refusals = []
+    for user in (known, "nobody_knows"):
+        with pytest.raises(psycopg.OperationalError) as refused:
+            process.connect(DATABASE, user=user, password="wrong")
+        refusals.append(str(refused.value))
+    assert "authentication failed" in refusals[0]
+    assert refusals[0] == refusals[1]
+
+
+def test_auth_query_tells_of_an_unknown_user_where_everybody_is_trusted(
     pooler: PoolerFactory, strict: TemporaryPostgres
 ) -> None:
-    process = _looking_up(pooler, strict, "md5")
+    process = _looking_up(pooler, strict, "trust")
     with pytest.raises(psycopg.OperationalError, match="no such user"):
         process.connect(DATABASE, user="nobody_knows", password=PASSWORD)
+
+
+@pytest.mark.parametrize("kind", ["md5", "scram-sha-256"])
+def test_a_user_who_does_not_exist_is_asked_as_most_are(
+    pooler: PoolerFactory, strict: TemporaryPostgres, kind: str
+) -> None:
+    secret = _md5("ada") if kind == "md5" else _secret(strict, "scram_role")
+    process = pooler(settings={"auth_type": "md5"}, userlist=dict.fromkeys(("ada", "bob", "eve"), secret))
+    assert _asked(process, "ada") == _asked(process, "nobody")
+
+
+def _asked(process: PoolerProcess, user: str) -> tuple[str, bytes]:
+    """The kind of the request for a password."""
+    with RawClient(process.host, process.port) as client:
+        client.send(startup_message(user, DATABASE))
+        kind, body = client.read_message()
+        return kind, body[:4]
+
+
+def test_what_a_client_leaves_behind_does_not_decide_who_comes_in(
+    pooler: PoolerFactory, strict: TemporaryPostgres
+) -> None:
+    """The client is logged in as the user who runs auth_query, and shares servers with others."""
+    strict.sql("CREATE ROLE victim LOGIN PASSWORD 'unknown'")
+    process = pooler(
+        {DATABASE: f"host=127.0.0.1 port={strict.port} pool_size=1"},
+        settings={
+            "auth_type": "scram-sha-256",
+            "auth_user": "looker",
+            "pool_mode": "transaction",
+            "auth_query": "SELECT rolname, rolpassword FROM pg_authid WHERE rolname = $1",
+        },
+        userlist={"looker": "looker-password"},
+    )
+    with process.connect(DATABASE, user="looker", password="looker-password") as client:
+        client.autocommit = True
+        client.execute("CREATE TEMPORARY TABLE pg_authid (rolname text, rolpassword text)")
+        client.execute("INSERT INTO pg_authid VALUES ('victim', 'known')")
+        client.execute("SET search_path = pg_temp, pg_catalog")
+        assert value(client, "SELECT count(*) FROM pg_authid") == 1
+        with pytest.raises(psycopg.OperationalError, match="SASL authentication failed"):
+            process.connect(DATABASE, user="victim", password="known")
+        with process.connect(DATABASE, user="victim", password="unknown") as victim:
+            assert value(victim, "SELECT current_user") == "victim"
+    rows = [row for row in process.admin("SHOW POOLS") if row["user"] == "looker"]
+    assert len(rows) == 1
+    assert rows[0]["sv_idle"] == 2
+
+
+def test_auth_query_finds_what_postgresql_provides_whatever_the_search_path_of_the_role(
+    pooler: PoolerFactory, strict: TemporaryPostgres
+) -> None:
+    strict.sql(
+        "CREATE SCHEMA shadows;"
+        "CREATE TABLE shadows.pg_authid AS SELECT FROM pg_authid;"
+        "CREATE FUNCTION shadows.whoami(name text) RETURNS TABLE (n text, s text) LANGUAGE sql AS"
+        " 'SELECT rolname::text, rolpassword FROM pg_authid WHERE rolname = name';"
+        "CREATE ROLE shady SUPERUSER LOGIN PASSWORD 'looker-password';"
+        "ALTER ROLE shady SET search_path = shadows, pg_catalog"
+    )
+    for auth_query in ("", "SELECT * FROM whoami($1)"):
+        process = pooler(
+            {DATABASE: f"host=127.0.0.1 port={strict.port} auth_user=shady"},
+            settings={"auth_type": "scram-sha-256", **({"auth_query": auth_query} if auth_query else {})},
+            userlist={"shady": "looker-password"},
+        )
+        with process.connect(DATABASE, user="scram_role", password=PASSWORD) as client:
+            assert value(client, "SELECT current_user") == "scram_role"
 
 
 def test_auth_query_without_a_secret_lets_nobody_in(pooler: PoolerFactory, strict: TemporaryPostgres) -> None:

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 from pooler.admin.session import AdminSession
@@ -103,7 +104,7 @@ class LoggingIn(ClientPhase):
 
     def proceed(self) -> None: ...
 
-    def closed(self) -> None: ...
+    def closed(self, refusal: str) -> None: ...
 
     def cancelled(self) -> None: ...
 
@@ -125,10 +126,14 @@ class FakePooler:
         self.drained = False
         self.shutdowns: list[Shutdown] = []
         self.settings_set: list[tuple[str, str]] = []
+        self.certificates_in_use: list[tuple[str, str, str, datetime]] = []
         self.failure: Exception | None = None
         self.reloads = 0
 
     # AdminHost
+
+    def certificates(self) -> list[tuple[str, str, str, datetime]]:
+        return self.certificates_in_use
 
     def version_line(self) -> str:
         return "PgBouncer 1.25.2"

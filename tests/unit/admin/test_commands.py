@@ -15,6 +15,7 @@ HELP = """
 \tSHOW FDS|SOCKETS|ACTIVE_SOCKETS|LISTS|MEM|STATE
 \tSHOW DNS_HOSTS|DNS_ZONES
 \tSHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS
+\tSHOW LOGINS|CERTIFICATES
 \tSET key = arg
 \tRELOAD
 \tPAUSE [<db>]
@@ -28,7 +29,7 @@ HELP = """
 \tSHUTDOWN
 \tSHUTDOWN WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS
 \tWAIT_CLOSE [<db>]"""
-"""The detail of PgBouncer's notice."""
+"""The detail of PgBouncer's notice, and what is our own."""
 
 
 @pytest.fixture

@@ -81,9 +81,9 @@ def pooler() -> FakePooler:
     )
 
 
-def test_there_are_exactly_the_tables_of_pgbouncer() -> None:
-    assert SHOW_TABLES.keys() == READ_FROM_PGBOUNCER.keys()
-    assert {name for name, table in SHOW_TABLES.items() if table.admin_only} == {"fds"}
+def test_there_are_the_tables_of_pgbouncer_and_our_own() -> None:
+    assert SHOW_TABLES.keys() == READ_FROM_PGBOUNCER.keys() | {"logins", "certificates"}
+    assert {name for name, table in SHOW_TABLES.items() if table.admin_only} == {"fds", "logins"}
 
 
 @pytest.mark.parametrize("name", READ_FROM_PGBOUNCER)

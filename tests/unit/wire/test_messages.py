@@ -189,16 +189,16 @@ def test_a_query(sql: str) -> None:
 
 @given(TEXTS, st.lists(TEXTS, max_size=3))
 def test_an_extended_query(sql: str, arguments: list[str]) -> None:
-    (_, parse), (_, describe), (_, bind), (_, execute), (_, sync) = found = decoded(
+    (_, parse), (_, describe), (_, bind), (_, execute) = found = decoded(
         messages.extended_query(sql, arguments)
     )
-    assert b"".join(kind for kind, _ in found) == b"PDBES"
+    assert b"".join(kind for kind, _ in found) == b"PDBE"
     assert (parse.string(), parse.string(), parse.numbers("I")) == (b"", raw(sql), [])
     assert (describe.raw(1), describe.string()) == (b"S", b"")
     assert (bind.string(), bind.string(), bind.numbers("h")) == (b"", b"", [])
     assert (bind.values(), bind.numbers("h")) == ([raw(value) for value in arguments], [])
     assert (execute.string(), execute.number("I")) == (b"", 0)
-    for body in (parse, describe, bind, execute, sync):
+    for body in (parse, describe, bind, execute):
         body.end()
 
 
