@@ -238,7 +238,7 @@ class Writer:
         for _ in range(self._number(1, 3)):
             picked = [self._pick(*names) for _ in range(self._number(1, 4))]
             self._send(b"".join(bind("", name) + execute() for name in picked) + SYNC)
-        if self._one_in(2):
+        if self._one_in(2) and not self._server.in_failed_transaction:
             self._send(parse(self._pick(*names), "SELECT 'taken'") + bind("", names[0]) + execute() + SYNC)
 
     def close_behind_describe(self) -> None:
@@ -256,6 +256,8 @@ class Writer:
             return
         name = self._pick(*NAMES[1:])
         self._send(parse("", "SELECT nosuch") + parse(name, self._sql()) + SYNC, wait=False)
+        if self._server.in_failed_transaction:
+            return
         data = bind("", name) + execute() if self._one_in(2) else parse(name, self._sql())
         self._send(data + describe_statement(name) + SYNC)
 
