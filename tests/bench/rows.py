@@ -11,13 +11,18 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from cli.demo.postgres import TemporaryPostgres
 from tests.bench.procfs import cpu_seconds, resident_bytes
-from tests.bench.targets import DATABASE, USER, Target
+from tests.bench.targets import DATABASE, SCRAM_PASSWORD, SCRAM_USER, USER, Target
 from tests.support.rawclient import RawClient
 
 MEGABYTE = 1_000_000
+CLEAR = {"LC_ALL": "C", "PGUSER": USER, "PGSSLMODE": "disable"}
+Environment: TypeAlias = tuple[tuple[str, str], ...]
+TLS: Environment = (("PGSSLMODE", "require"),)
+SCRAM: Environment = (("PGUSER", SCRAM_USER), ("PGPASSWORD", SCRAM_PASSWORD))
 _FD_RESERVE = 1000
 # Clients that log in before memory is first read: what the first ones cost is the pooler's, not theirs.
 _WARM_UP_CLIENTS = 100
@@ -74,13 +79,28 @@ def all_rows(postgres: TemporaryPostgres, scale: Scale, copy_file: Path) -> list
         Row("copy-out", "MB/s", "ms CPU/MB", _CopyOut(postgres, copy_file)),
         Row("copy-in", "MB/s", "ms CPU/MB", _CopyIn(postgres, copy_file)),
         Row("connect", "connects/s", "µs CPU/connect", _PgBench(postgres, scale.seconds, 10, ("-C",))),
+        *_encrypted_rows(postgres, scale, copy_file),
         Row("idle-memory", "logins/s", "bytes/client", _IdleMemory(scale.idle_clients)),
+    ]
+
+
+def _encrypted_rows(postgres: TemporaryPostgres, scale: Scale, copy_file: Path) -> list[Row]:
+    """The same over TLS, and logins with a password. Only poolers have a certificate and the password."""
+    select = _PgBench(postgres, scale.seconds, 20, (), TLS)
+    connect = _PgBench(postgres, scale.seconds, 10, ("-C",), TLS)
+    login = _PgBench(postgres, scale.seconds, 10, ("-C",), SCRAM)
+    return [
+        Row("tls-simple-20", "tx/s", "µs CPU/tx", select, may_fail=True),
+        Row("tls-copy-out", "MB/s", "ms CPU/MB", _CopyOut(postgres, copy_file, TLS), may_fail=True),
+        Row("tls-connect", "connects/s", "µs CPU/connect", connect, may_fail=True),
+        Row("scram-connect", "logins/s", "µs CPU/login", login, may_fail=True),
     ]
 
 
 def prepare(postgres: TemporaryPostgres, scale: Scale, pgbench_scale: int) -> Path:
     """Make the database of the bench; returns a file with about `scale.copy_bytes` bytes for COPY."""
     postgres.sql(f"CREATE DATABASE {DATABASE}")
+    postgres.sql(f"CREATE ROLE {SCRAM_USER} LOGIN SUPERUSER PASSWORD '{SCRAM_PASSWORD}'")
     _run(postgres, postgres.port, "pgbench", "-i", "-q", "-s", str(pgbench_scale))
     # A row is 102 bytes and a number of about six digits.
     count = scale.copy_bytes // 108
@@ -109,12 +129,14 @@ class _PgBench:
     seconds: int
     clients: int
     options: tuple[str, ...]
+    environment: Environment = ()
 
     def __call__(self, target: Target) -> Measurement:
         threads = min(self.clients, len(os.sched_getaffinity(0)))
         load = ("-c", str(self.clients), "-j", str(threads), "-T", str(self.seconds))
         with _Cpu(target) as cpu:
-            text = _run(self.postgres, target.port, "pgbench", "-n", "-S", *self.options, *load)
+            arguments = ("-n", "-S", *self.options, *load)
+            text = _run(self.postgres, target.port, "pgbench", *arguments, environment=self.environment)
         transactions = _number(r"transactions actually processed: (\d+)", text)
         return Measurement(
             rate=_number(r"tps = ([\d.]+)", text),
@@ -129,9 +151,11 @@ class _CopyOut:
 
     postgres: TemporaryPostgres
     file: Path
+    environment: Environment = ()
 
     def __call__(self, target: Target) -> Measurement:
-        return _copy(self.postgres, target, self.file, "\\copy copy_out to '/dev/null'")
+        command = "\\copy copy_out to '/dev/null'"
+        return _copy(self.postgres, target, self.file, command, self.environment)
 
 
 @dataclass(frozen=True)
@@ -191,11 +215,17 @@ class _Cpu:
         return None if self._pid is None else self._seconds / units * factor
 
 
-def _copy(postgres: TemporaryPostgres, target: Target, file: Path, command: str) -> Measurement:
+def _copy(
+    postgres: TemporaryPostgres,
+    target: Target,
+    file: Path,
+    command: str,
+    environment: Environment = (),
+) -> Measurement:
     megabytes = file.stat().st_size / MEGABYTE
     started = time.perf_counter()
     with _Cpu(target) as cpu:
-        _run(postgres, target.port, "psql", "-X", "-q", "-c", command)
+        _run(postgres, target.port, "psql", "-X", "-q", "-c", command, environment=environment)
     return Measurement(rate=megabytes / (time.perf_counter() - started), cost=cpu.per(megabytes, 1e3))
 
 
@@ -204,12 +234,18 @@ def _log_in(port: int, count: int, connections: ExitStack) -> None:
         connections.enter_context(RawClient("127.0.0.1", port)).startup(USER, DATABASE)
 
 
-def _run(postgres: TemporaryPostgres, port: int, program: str, *arguments: str) -> str:
+def _run(
+    postgres: TemporaryPostgres,
+    port: int,
+    program: str,
+    *arguments: str,
+    environment: Environment = (),
+) -> str:
     """Run pgbench or psql on the database of the bench; what it printed. Raises RowFailed."""
-    address = ("-h", "127.0.0.1", "-p", str(port), "-U", USER)
+    address = ("-h", "127.0.0.1", "-p", str(port))
     command = [str(postgres.bin(program)), *arguments, *address, DATABASE]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"}
+        command, capture_output=True, text=True, check=False, env={**os.environ, **CLEAR, **dict(environment)}
     )
     if done.returncode != 0:
         raise RowFailed(done.stderr.partition("\n")[0])

@@ -5,12 +5,16 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from cli.demo.postgres import TemporaryPostgres
 from tests.support.bouncer import BouncerProcess, PoolerProcess, RealPgBouncer, find_pgbouncer
+from tests.support.certificates import Authority
 
 DATABASE = "bench"
 USER = "postgres"
+SCRAM_USER = "scram_bench"
+SCRAM_PASSWORD = "correct horse battery staple"
 POOL_SIZE = 20
 
 REFERENCE = "PgBouncer"
@@ -35,11 +39,13 @@ def direct(postgres: TemporaryPostgres) -> Target:
 
 
 def pooldeck(postgres: TemporaryPostgres, python: str) -> Callable[[], PoolerProcess]:
-    return lambda: PoolerProcess(_databases(postgres), python=python, settings=_settings())
+    options = _options(postgres)
+    return lambda: PoolerProcess(_databases(postgres), python=python, **options)
 
 
 def pgbouncer(postgres: TemporaryPostgres) -> Callable[[], RealPgBouncer]:
-    return lambda: RealPgBouncer(_databases(postgres), settings=_settings())
+    options = _options(postgres)
+    return lambda: RealPgBouncer(_databases(postgres), **options)
 
 
 def pooldeck_name(python: str) -> str:
@@ -62,11 +68,25 @@ def _databases(postgres: TemporaryPostgres) -> dict[str, str]:
     return {DATABASE: f"host=127.0.0.1 port={postgres.port}"}
 
 
-def _settings() -> dict[str, object]:
-    return {
+def _options(postgres: TemporaryPostgres) -> dict[str, Any]:
+    """Everybody is trusted but one user, and who asks for TLS gets it."""
+    directory = postgres.directory
+    hba = directory / "bench_hba.conf"
+    hba.write_text(f"host all {SCRAM_USER} all scram-sha-256\nhost all all all trust\nlocal all all trust\n")
+    certificate, key = Authority().issue("localhost").write(directory, "bench")
+    # Whoever the poolers run as has to read it.
+    key.chmod(0o644)
+    found = postgres.sql(f"SELECT rolpassword FROM pg_authid WHERE rolname = '{SCRAM_USER}'")
+    settings = {
         "pool_mode": "transaction",
         "default_pool_size": POOL_SIZE,
         "max_client_conn": 6000,
         "log_connections": 0,
         "log_disconnections": 0,
+        "auth_type": "hba",
+        "auth_hba_file": hba,
+        "client_tls_sslmode": "allow",
+        "client_tls_cert_file": certificate,
+        "client_tls_key_file": key,
     }
+    return {"settings": settings, "userlist": {SCRAM_USER: found[0][0]}}
