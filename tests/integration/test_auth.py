@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -16,6 +17,7 @@ from tests.support.rawclient import RawClient, startup_message
 
 PASSWORD = 'päss\'word "1"'
 QUOTED = "'" + PASSWORD.replace("'", "''") + "'"
+CONFIGURATION = Path(__file__).parents[2] / "docs" / "configuration.md"
 METHODS = ("password", "md5", "scram-sha-256")
 REFUSALS = {
     "plain": "password authentication failed",
@@ -27,7 +29,7 @@ HBA = """
 host all md5_role all md5
 host all scram_role,victim,shady all scram-sha-256
 host all password_role all password
-host all looker all scram-sha-256
+host all looker,pgbouncer all scram-sha-256
 host all postgres all trust
 """
 
@@ -410,6 +412,58 @@ def test_auth_query_may_be_any_query(pooler: PoolerFactory, strict: TemporaryPos
     # Right for the pooler; the md5 secret alone is not enough for this server.
     with pytest.raises(psycopg.OperationalError, match="wrong password type"):
         process.connect(DATABASE, user="password_role", password=PASSWORD)
+
+
+GET_AUTH = """
+CREATE SCHEMA pgbouncer;
+CREATE OR REPLACE FUNCTION pgbouncer.get_auth(p_usename text)
+  RETURNS TABLE(username text, password text)
+  LANGUAGE plpgsql
+  SECURITY DEFINER
+ AS $function$
+ BEGIN
+     RAISE WARNING 'PgBouncer auth request: %', p_usename;
+     RETURN QUERY
+     SELECT usename::TEXT, passwd::TEXT FROM pg_catalog.pg_shadow
+      WHERE usename = p_usename;
+ END;
+ $function$;
+REVOKE EXECUTE ON FUNCTION pgbouncer.get_auth(text) FROM PUBLIC;
+CREATE ROLE pgbouncer LOGIN PASSWORD '...';
+GRANT USAGE ON SCHEMA pgbouncer TO pgbouncer;
+GRANT EXECUTE ON FUNCTION pgbouncer.get_auth(text) TO pgbouncer;
+"""
+"""As installations have it: it warns of every call, and its owner alone may read passwords."""
+
+
+def _documented(language: str) -> str:
+    """The example of docs/configuration.md."""
+    section = CONFIGURATION.read_text().partition("### auth_query\n")[2]
+    return section.partition(f"```{language}\n")[2].partition("```")[0]
+
+
+@pytest.mark.parametrize("documented", [False, True])
+def test_auth_query_by_a_function_of_a_superuser(pooler: PoolerFactory, documented: bool) -> None:
+    auth_query = "SELECT * FROM pgbouncer.get_auth($1)"
+    if documented:
+        auth_query = _documented("ini").partition("auth_query = ")[2].splitlines()[0]
+    with TemporaryPostgres(hba=HBA) as server:
+        server.sql((_documented("sql") if documented else GET_AUTH).replace("'...'", QUOTED))
+        server.sql(f"CREATE ROLE scram_role LOGIN PASSWORD {QUOTED}")
+        process = pooler(
+            {"*": f"host=127.0.0.1 port={server.port}"},
+            settings={"auth_user": "pgbouncer", "auth_query": auth_query},
+            userlist={"pgbouncer": PASSWORD},
+        )
+        rules = process.directory / "pg_hba.conf"
+        rules.write_text(HBA)
+        process.configure(auth_type="hba", auth_hba_file=rules)
+        process.admin("RELOAD")
+        with process.connect(DATABASE, user="scram_role", password=PASSWORD) as client:
+            assert value(client, "SELECT current_user") == "scram_role"
+        for user, password in (("scram_role", "wrong"), ("nobody_knows", PASSWORD)):
+            with pytest.raises(psycopg.OperationalError, match=r"authentication failed|no authentication"):
+                process.connect(DATABASE, user=user, password=password)
 
 
 def test_auth_query_runs_in_auth_dbname(pooler: PoolerFactory, strict: TemporaryPostgres) -> None:
