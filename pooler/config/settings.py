@@ -165,7 +165,7 @@ class Settings:
         "default", Text(), help="Ciphers for clients up to TLS 1.2, in OpenSSL's syntax"
     )
     client_tls_dheparams: str = setting(
-        "auto", Text(), help="Diffie-Hellman parameters for clients: none, auto or legacy"
+        "auto", Text(), help="Diffie-Hellman parameters for clients: none or auto"
     )
     client_tls_ecdhcurve: str = setting(
         "auto", Text(), help="Elliptic curve for clients: none, auto or its name"
