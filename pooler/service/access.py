@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pooler.auth.external import MissingExtra, require_ldap, require_pam
 from pooler.auth.hba import HbaRules, Method, parse_hba
 from pooler.auth.ident import IdentMaps, parse_ident
-from pooler.auth.ldap import LdapOptions, LdapOptionsError
+from pooler.auth.ldap_options import LdapOptions, LdapOptionsError
 from pooler.config.errors import ConfigError, ConfigErrors
 from pooler.config.settings import AuthType, Settings
 from pooler.relay.context import Context
