@@ -1,10 +1,13 @@
-"""Roles that the tests of pools and limits log in as."""
+"""What integration tests share: roles that the tests of pools and limits log in as, a directory, PAM."""
 
 from collections.abc import Mapping
 
 import pytest
 
+from tests.support.external import pam_tools, slapd
 from tests.support.postgres import TemporaryPostgres
+
+__all__ = ["pam_tools", "roles", "slapd"]
 
 
 @pytest.fixture(scope="session")
