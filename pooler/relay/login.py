@@ -380,15 +380,15 @@ class ClientLogin(ClientPhase):
         self.external.begin()
 
     def _externally_confirmed(self, password: str) -> None:
-        """From now on the user is known, and logs in to servers with that password."""
+        """From now on the user is known in this database, and logs in to its servers with that password.
+
+        Nowhere else: a secret of auth_file stays what it is, and `user=` without a password has no use of it.
+        """
         client, registry = self.client, self.registry
         database = client.database
         assert database is not None
         self.busy = False
-        credentials = registry.global_credentials(self.user_name)
-        if credentials.secret != password:
-            credentials.secret = password
-            credentials.keys = None
+        credentials = registry.dynamic_credentials(database, self.user_name, password)
         client.credentials = credentials
         if not self._count_user_client():
             return
@@ -397,6 +397,9 @@ class ClientLogin(ClientPhase):
             return
         if not database.fake:
             client.pool = registry.pool(database, database.forced or credentials)
+            if database.forced is None:
+                # A pool from before has a secret of auth_file.
+                client.pool.credentials = credentials
         self._finish()
         self._after_wait()
 
@@ -560,6 +563,10 @@ class ClientLogin(ClientPhase):
                 self._finish()
         elif auth_type is AuthType.CERT:
             self._authenticate_by_certificate(credentials, rule)
+        elif auth_type in (AuthType.PAM, AuthType.LDAP):
+            # Not what `_external` saw: SET without the options it needs, or while auth_query ran.
+            self.registry.log.error(f"auth_type={auth_type.value} cannot be used now", self.client.describe())
+            self.client.disconnect("bouncer config error")
         else:
             self._ask_password(auth_type, credentials)
 
