@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.support.external import pam_tools, slapd
+from tests.support.external import locked, pam_tools, preloaded, slapd
 from tests.support.postgres import TemporaryPostgres
 
-__all__ = ["pam_tools", "roles", "slapd"]
+__all__ = ["locked", "pam_tools", "preloaded", "roles", "slapd"]
 
 
 @pytest.fixture(scope="session")

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
+import asyncpg
+import psycopg
 import pytest
 import uvloop
 
 from pooler.auth.external import ExternalAuth
 from pooler.auth.ldap import LdapClient
 from pooler.auth.ldap_options import LdapOptions
-from tests.support.bouncer import ADMIN, ADMIN_PASSWORD
+from tests.support.bouncer import ADMIN, ADMIN_PASSWORD, USER, BouncerProcess, PoolerProcess
 from tests.support.pamservice import find_libpam
+from tests.support.postgres import PostgresMissing, TemporaryPostgres
 from tests.support.require import missing
-from tests.support.slapd import BASE, MANAGER, MANAGER_PASSWORD, Slapd, find_slapd, person, unit
+from tests.support.slapd import (
+    BASE,
+    MANAGER,
+    MANAGER_PASSWORD,
+    HeldDirectory,
+    Slapd,
+    find_slapd,
+    person,
+    unit,
+)
 
 T = TypeVar("T")
 Answer = tuple[bool, str]
@@ -43,6 +56,15 @@ HERE: Final = "ldapserver=127.0.0.1 ldapport={port} "
 SIMPLE: Final = HERE + 'ldapprefix="uid=" ldapsuffix=",{base}"'
 SEARCH: Final = HERE + 'ldapbasedn="{base}"'
 
+_PRELOADED = """
+import contextlib, sys
+import dns.resolver, ldap3
+with contextlib.suppress(OSError, AttributeError):
+    import pamela
+from pooler.service.main import main
+sys.exit(main())
+"""
+
 
 @pytest.fixture(scope="session")
 def slapd() -> Iterator[Slapd]:
@@ -64,7 +86,14 @@ def pam_tools() -> None:
         missing("libpam")
 
 
-def filled(form: str, slapd: Slapd) -> str:
+@pytest.fixture
+def preloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Poolers have loaded the extras before they change the user, who may not be able to read the library."""
+    program = [sys.executable, "-P", "-c", _PRELOADED]
+    monkeypatch.setattr(PoolerProcess, "program", lambda process: program)
+
+
+def filled(form: str, slapd: Slapd | HeldDirectory) -> str:
     """A form of LDAP options for this server."""
     ports = {"port": slapd.port, "ldaps": slapd.ldaps_port}
     return form.format(**ports, base=BASE, manager=MANAGER, password=MANAGER_PASSWORD)
@@ -111,3 +140,45 @@ def login(text: str, user: str, password: str, **client: Any) -> Answer:
             return await ask(auth, LdapOptions.parse(text), user, password)
 
     return run(asked)
+
+
+def login_by(driver: str, process: BouncerProcess, user: str, password: str, dbname: str = "postgres") -> str:
+    """One login by psycopg or asyncpg: who it is to the server, or what it is refused with."""
+    if driver == "asyncpg":
+        return asyncio.run(_login_by_asyncpg(process, user, password, dbname))
+    try:
+        with process.connect(dbname, user=user, password=password) as connection:
+            (row,) = connection.execute("SELECT current_user AS name").fetchall()
+            return str(row["name"])
+    except psycopg.OperationalError as error:
+        return str(error).strip().rpartition("FATAL:  ")[2]
+
+
+async def _login_by_asyncpg(process: BouncerProcess, user: str, password: str, dbname: str) -> str:
+    try:
+        connection = await asyncpg.connect(
+            host=process.host,
+            port=process.port,
+            user=user,
+            password=password,
+            database=dbname,
+            statement_cache_size=0,
+        )
+    except asyncpg.PostgresError as error:
+        return str(error)
+    try:
+        return str(await connection.fetchval("SELECT current_user"))
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session")
+def locked() -> Iterator[TemporaryPostgres]:
+    """A PostgreSQL that asks alice, who is known to the directory and to PAM, and twin for passwords."""
+    try:
+        server = TemporaryPostgres(hba=f"host all {USER} all trust\nhost all all all scram-sha-256\n")
+    except PostgresMissing:
+        missing("a PostgreSQL server")
+    with server:
+        server.sql("CREATE ROLE alice LOGIN PASSWORD 'wonder'; CREATE ROLE twin LOGIN PASSWORD 'other'")
+        yield server
