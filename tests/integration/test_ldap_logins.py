@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 
 import psycopg
@@ -11,14 +10,9 @@ import pytest
 from cli.demo.postgres import TemporaryPostgres
 from pooler.auth.external import LDAP_THREADS
 from tests.conftest import PoolerFactory
-from tests.integration.clients import (
-    DATABASE,
-    Background,
-    pool_row,
-    value,
-)
+from tests.integration.clients import DATABASE, Background, pool_row, value, wait_until
 from tests.support.bouncer import ADMIN, ADMIN_PASSWORD, USER, BouncerFailed, PoolerProcess
-from tests.support.external import SEARCH, SIMPLE, filled, login_by
+from tests.support.external import SEARCH, SIMPLE, PoolerWithout, filled, login_by
 from tests.support.rawclient import RawClient, message, startup_message
 from tests.support.slapd import HeldDirectory, Slapd
 
@@ -299,16 +293,6 @@ def test_auth_user_of_a_database_does_not_go_with_ldap(pooler: PoolerFactory, sl
 NO_SERVER = "ldapserver is not set, and ldapbasedn has no dc= to look servers up with"
 
 
-class WithoutLdap3(PoolerProcess):
-    """A pooler that was installed without the extra."""
-
-    def program(self) -> list[str]:
-        hidden = (
-            "import sys; sys.modules['ldap3'] = None; from pooler.service.main import main; sys.exit(main())"
-        )
-        return [sys.executable, "-P", "-c", hidden]
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -331,9 +315,12 @@ def test_options_that_cannot_be_used_end_the_start(
 def test_without_the_extra_the_start_ends_and_says_so() -> None:
     needed = 'LDAP needs the extra "ldap": pip install "pooldeck\\[ldap\\]"'
     settings = {"auth_type": "ldap", "auth_ldap_options": 'ldapserver=h ldapprefix="uid="'}
-    with pytest.raises(BouncerFailed, match=f"pgbouncer.ini: {needed}"), WithoutLdap3({}, settings=settings):
+    with (
+        pytest.raises(BouncerFailed, match=f"pgbouncer.ini: {needed}"),
+        PoolerWithout("ldap3", {}, settings=settings),
+    ):
         pass
-    with WithoutLdap3({}) as process:
+    with PoolerWithout("ldap3", {}) as process:
         path = process.directory / "hba.conf"
         path.write_text('host all all all trust\nhost all all all ldap ldapserver=h ldapprefix="uid="\n')
         process.configure(auth_type="hba", auth_hba_file=path)

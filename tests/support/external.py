@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
@@ -91,6 +91,18 @@ def preloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Poolers have loaded the extras before they change the user, who may not be able to read the library."""
     program = [sys.executable, "-P", "-c", _PRELOADED]
     monkeypatch.setattr(PoolerProcess, "program", lambda process: program)
+
+
+class PoolerWithout(PoolerProcess):
+    """A pooler that cannot import `module`, as if it was installed without an extra."""
+
+    def __init__(self, module: str, databases: Mapping[str, str], **options: Any) -> None:
+        super().__init__(databases, **options)
+        self._module = module
+
+    def program(self) -> list[str]:
+        code = f"import sys; sys.modules[{self._module!r}] = None; from pooler.service.main import main"
+        return [sys.executable, "-P", "-c", f"{code}; sys.exit(main())"]
 
 
 def filled(form: str, slapd: Slapd | HeldDirectory) -> str:
