@@ -101,7 +101,8 @@ def _ldap_of_rules(path: str, hba: HbaRules, errors: list[ConfigError]) -> dict[
 
 
 def _require(load: Callable[[], None], path: str, errors: list[ConfigError], line: int | None = None) -> None:
+    """Loads what a method needs, which a line asks for or else `auth_type`."""
     try:
         load()
     except MissingExtra as error:
-        errors.append(ConfigError(path, line, str(error)))
+        errors.append(ConfigError(path, line, f"auth_type: {error}" if line is None else str(error)))
