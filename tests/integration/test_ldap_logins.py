@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import psycopg
@@ -155,6 +156,23 @@ def test_a_pool_from_before_takes_the_password_too(
     assert login_by("psycopg", process, "alice", "wonder") == "alice"
 
 
+def test_limits_and_forced_users_hold(
+    pooler: PoolerFactory, slapd: Slapd, postgres: TemporaryPostgres
+) -> None:
+    process = pooler(
+        {DATABASE: f"host=127.0.0.1 port={postgres.port} user={USER}"},
+        settings={"auth_type": "ldap", "auth_ldap_options": filled(SIMPLE, slapd)},
+        users={"alice": "max_user_client_connections=1"},
+    )
+    for _ in range(2):
+        assert _refusal(process, "alice", "Wonder") == REFUSED
+        with process.connect(DATABASE, user="alice", password="wonder") as client:
+            assert value(client, "SELECT current_user") == USER
+            assert "max_user_client_connections" in _refusal(process, "alice", "wonder")
+        client.close()
+        wait_until(lambda: not pool_row(process, user=USER)["cl_active"], "alice has left")
+
+
 @pytest.mark.usefixtures("roles")
 def test_a_server_that_is_down_refuses_and_the_next_one_is_asked(
     pooler: PoolerFactory, slapd: Slapd, unused_tcp_port: int
@@ -248,6 +266,15 @@ def _waiting(process: PoolerProcess) -> RawClient:
     return client
 
 
+def test_a_directory_that_stalls_does_not_keep_the_pooler(pooler: PoolerFactory, held: HeldDirectory) -> None:
+    process = _start_held(pooler, held)
+    with _waiting(process) as client:
+        held.wait_for(1)
+        process.signal(signal.SIGQUIT)
+        assert process.wait() == 0
+        client.expect_close()
+
+
 # The console ------------------------------------------------------------------------------------------------
 
 
@@ -293,30 +320,37 @@ def test_auth_user_of_a_database_does_not_go_with_ldap(pooler: PoolerFactory, sl
 NO_SERVER = "ldapserver is not set, and ldapbasedn has no dc= to look servers up with"
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({}, "pgbouncer.ini: auth_type = ldap needs auth_ldap_options"),
-        ({"auth_ldap_options": "ldapbasedn=x"}, f"pgbouncer.ini: auth_ldap_options: {NO_SERVER}"),
-        (
-            {"auth_ldap_options": "ldapserver=h ldapprefix=x ldapbindpasswd=hunter2"},
-            "pgbouncer.ini: auth_ldap_options: cannot mix options for simple bind and search\\+bind modes",
-        ),
-    ],
-)
-def test_options_that_cannot_be_used_end_the_start(
-    pooler: PoolerFactory, settings: dict[str, str], message: str
-) -> None:
-    with pytest.raises(BouncerFailed, match=message) as caught:
-        pooler(settings={"auth_type": "ldap", **settings})
+def test_options_that_cannot_be_used_end_the_start(pooler: PoolerFactory) -> None:
+    mixed = "ldapserver=h ldapprefix=x ldapbindpasswd=hunter2"
+    reason = r"pgbouncer.ini: auth_ldap_options: cannot mix options for simple bind and search\+bind modes"
+    with pytest.raises(BouncerFailed, match=reason) as caught:
+        pooler(settings={"auth_type": "ldap", "auth_ldap_options": mixed})
     assert "hunter2" not in str(caught.value)
+
+
+def test_reload_refuses_what_start_would(pooler: PoolerFactory, slapd: Slapd) -> None:
+    process = _start(pooler, slapd)
+    for text, reason in (
+        ("", "pgbouncer.ini: auth_type = ldap needs auth_ldap_options"),
+        ("ldapbasedn=x", f"pgbouncer.ini: auth_ldap_options: {NO_SERVER}"),
+    ):
+        process.configure(auth_ldap_options=text)
+        with pytest.raises(psycopg.Error, match=reason):
+            process.admin("RELOAD")
+    path = process.directory / "hba.conf"
+    path.write_text(
+        f"host all {ADMIN} all trust\n\nhost all all all ldap {filled(SIMPLE, slapd)} ldaptls=yes\n"
+    )
+    process.configure(auth_type="hba", auth_hba_file=path)
+    with pytest.raises(psycopg.Error, match=f"{path}:3: invalid ldaptls: expected 0 or 1"):
+        process.admin("RELOAD")
 
 
 def test_without_the_extra_the_start_ends_and_says_so() -> None:
     needed = 'LDAP needs the extra "ldap": pip install "pooldeck\\[ldap\\]"'
     settings = {"auth_type": "ldap", "auth_ldap_options": 'ldapserver=h ldapprefix="uid="'}
     with (
-        pytest.raises(BouncerFailed, match=f"pgbouncer.ini: {needed}"),
+        pytest.raises(BouncerFailed, match=f"pgbouncer.ini: auth_type: {needed}"),
         PoolerWithout("ldap3", {}, settings=settings),
     ):
         pass
@@ -326,19 +360,6 @@ def test_without_the_extra_the_start_ends_and_says_so() -> None:
         process.configure(auth_type="hba", auth_hba_file=path)
         with pytest.raises(psycopg.Error, match=f"{path}:2: {needed}"):
             process.admin("RELOAD")
-
-
-def test_reload_refuses_what_start_would(pooler: PoolerFactory, slapd: Slapd) -> None:
-    process = _start(pooler, slapd)
-    process.configure(auth_ldap_options="ldapbasedn=x")
-    with pytest.raises(psycopg.Error, match=NO_SERVER):
-        process.admin("RELOAD")
-    assert process.admin("SHOW VERSION")
-
-
-def test_a_rule_with_options_that_cannot_be_used_is_named(pooler: PoolerFactory, slapd: Slapd) -> None:
-    with pytest.raises(psycopg.Error, match=r"hba.conf:3: .*ldaptls.* expected 0 or 1"):
-        _start_with_rules(pooler, slapd, f"\nhost all all all ldap {SIMPLE} ldaptls=yes\n")
 
 
 def test_set_lets_nobody_in_who_cannot_be_asked_for(pooler: PoolerFactory) -> None:

@@ -213,7 +213,7 @@ def test_on_a_unix_socket_the_remote_host_is_unix(pooler: PoolerFactory, service
 
 
 def test_without_the_extra_the_start_ends_and_says_so() -> None:
-    needed = 'pgbouncer.ini: PAM needs the extra "pam": pip install "pooldeck\\[pam\\]"'
+    needed = 'pgbouncer.ini: auth_type: PAM needs the extra "pam": pip install "pooldeck\\[pam\\]"'
     with (
         pytest.raises(BouncerFailed, match=needed),
         PoolerWithout("pamela", {}, settings={"auth_type": "pam"}),

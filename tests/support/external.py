@@ -58,7 +58,7 @@ SEARCH: Final = HERE + 'ldapbasedn="{base}"'
 
 _PRELOADED = """
 import contextlib, sys
-import dns.resolver, ldap3
+import ldap3
 with contextlib.suppress(OSError, AttributeError):
     import pamela
 from pooler.service.main import main
