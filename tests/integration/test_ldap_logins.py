@@ -44,7 +44,7 @@ def _start(pooler: PoolerFactory, slapd: Slapd, form: str = SIMPLE, **settings: 
 def _start_with_rules(
     pooler: PoolerFactory, slapd: Slapd | HeldDirectory, rules: str, **options: object
 ) -> PoolerProcess:
-    """The text has to be there before the process: its directory is not."""
+    """With these lines behind one that trusts the admin."""
     process = pooler(**options)
     path = process.directory / "hba.conf"
     path.write_text(f"host all {ADMIN} all trust\n" + filled(rules, slapd))
@@ -96,7 +96,6 @@ def test_rules_ask_a_directory_each_in_its_own_way(pooler: PoolerFactory, slapd:
         f"host {DATABASE} alice all ldap {SIMPLE}\n"
         f'host {DATABASE} all all ldap {SEARCH} ldapsearchfilter="mail=$username@example.net"\n'
         "host elsewhere all all scram-sha-256\n",
-        databases=None,
         userlist={"alice": "file"},
     )
     assert login_by("psycopg", process, "alice", "wonder") == "alice"
