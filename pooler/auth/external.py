@@ -15,7 +15,8 @@ from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
 from pooler.auth import ldap, pam
-from pooler.auth.ldap import LdapClient, LdapOptions, LdapRefused
+from pooler.auth.ldap import LdapClient, LdapRefused
+from pooler.auth.ldap_options import LdapOptions
 from pooler.auth.pam import PamRefused
 
 LDAP_THREADS: Final = 8

@@ -106,6 +106,12 @@ class Authentication:
                 self._login.finish()
         elif auth_type is AuthType.CERT:
             self._by_certificate(credentials)
+        elif auth_type in (AuthType.PAM, AuthType.LDAP):
+            # Not what `begin_externally` saw: SET without the options it needs, or while auth_query ran.
+            self._registry.log.error(
+                f"auth_type={auth_type.value} cannot be used now", self._client.describe()
+            )
+            self._client.disconnect("bouncer config error")
         else:
             self._ask_password(auth_type, credentials)
 
@@ -227,13 +233,13 @@ class Authentication:
         return None if options is None else ("LDAP", by_ldap(context, options))
 
     def _confirmed(self, password: str) -> None:
-        """From now on the user is known, and logs in to servers with that password."""
+        """From now on the user is known in this database, and logs in to its servers with that password.
+
+        Nowhere else: a secret of auth_file stays what it is, and `user=` without a password has no use of it.
+        """
         client, registry, database = self._client, self._registry, self._database
         self._login.busy = False
-        credentials = registry.global_credentials(self._login.user_name)
-        if credentials.secret != password:
-            credentials.secret = password
-            credentials.keys = None
+        credentials = registry.dynamic_credentials(database, self._login.user_name, password)
         client.credentials = credentials
         if not self._login.lookup.count_user_client():
             return
@@ -242,6 +248,9 @@ class Authentication:
             return
         if not database.fake:
             client.pool = registry.pool(database, database.forced or credentials)
+            if database.forced is None:
+                # A pool from before has a secret of auth_file.
+                client.pool.credentials = credentials
         self._login.finish()
         self._login.go_on_reading()
 

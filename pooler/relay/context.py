@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from pooler.auth.external import ExternalAuth
     from pooler.auth.hba import HbaRules
-    from pooler.auth.ldap import LdapOptions
+    from pooler.auth.ldap_options import LdapOptions
     from pooler.auth.scram import ScramSecret
     from pooler.relay.address import Target
     from pooler.relay.client import ClientConnection, ClientPhase

@@ -8,7 +8,7 @@ from pooler.auth.external import Check, Done
 from pooler.relay.client import ClientConnection
 
 if TYPE_CHECKING:
-    from pooler.auth.ldap import LdapOptions
+    from pooler.auth.ldap_options import LdapOptions
     from pooler.relay.context import Context
 
 Ask = Callable[[str, str, Done], Check]

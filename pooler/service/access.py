@@ -5,12 +5,14 @@ whole, or not at all, before any of it takes effect.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from pooler.auth.external import MissingExtra, require_ldap, require_pam
 from pooler.auth.hba import HbaRules, Method, parse_hba
 from pooler.auth.ident import IdentMaps, parse_ident
-from pooler.auth.ldap import LdapOptions, LdapOptionsError
+from pooler.auth.ldap_options import LdapOptions, LdapOptionsError
 from pooler.config.errors import ConfigError, ConfigErrors
 from pooler.config.settings import AuthType, Settings
 from pooler.relay.context import Context
@@ -72,6 +74,19 @@ def load_access(settings: Settings, config_path: str, old: Access | None = None)
     return Access(encryption, hba, ident, ldap, ldap_of_rules)
 
 
+def load_extras(settings: Settings) -> None:
+    """Imports what PAM or LDAP need, for as long as there is a user who can read it. What is missing, and is
+    needed, is for `load_access` to say.
+    """
+    with suppress(MissingExtra, OSError):
+        if settings.auth_type is AuthType.PAM:
+            require_pam()
+        elif settings.auth_type is AuthType.LDAP or (
+            settings.auth_type is AuthType.HBA and b"ldap" in Path(settings.auth_hba_file).read_bytes()
+        ):
+            require_ldap()
+
+
 def _ldap_options(settings: Settings, config_path: str, errors: list[ConfigError]) -> LdapOptions | None:
     if settings.auth_type is not AuthType.LDAP:
         return None
@@ -101,7 +116,8 @@ def _ldap_of_rules(path: str, hba: HbaRules, errors: list[ConfigError]) -> dict[
 
 
 def _require(load: Callable[[], None], path: str, errors: list[ConfigError], line: int | None = None) -> None:
+    """Loads what a method needs, which a line asks for or else `auth_type`."""
     try:
         load()
     except MissingExtra as error:
-        errors.append(ConfigError(path, line, str(error)))
+        errors.append(ConfigError(path, line, f"auth_type: {error}" if line is None else str(error)))

@@ -15,6 +15,7 @@ import uvloop
 from pooler.config.snapshot import ConfigErrors, Snapshot, load, unsupported
 from pooler.pool.registry import Pause, Shutdown
 from pooler.service import process
+from pooler.service.access import load_extras
 from pooler.service.log import Log, LogError
 from pooler.service.options import Options, parse_or_exit
 from pooler.service.pooler import Pooler, descriptors_of
@@ -32,6 +33,7 @@ def run(options: Options) -> int:
     log = Log(quiet=options.quiet)
     try:
         snapshot = _load(options, log)
+        load_extras(snapshot.settings)
         _become_user(options.user or snapshot.settings.user)
         log.configure(snapshot.settings, options.quiet)
         refuse_second_instance(snapshot.settings)

@@ -31,7 +31,7 @@ from pooler.service.tls import expiring
 from pooler.service.version import VERSION_LINE
 from pooler.wire.parameters import TrackedParameters
 
-ACCESS_SETTINGS = ("client_tls", "server_tls", "auth_type", "auth_hba", "auth_ident")
+ACCESS_SETTINGS = ("client_tls", "server_tls", "auth_type", "auth_hba", "auth_ident", "auth_ldap")
 """Beginnings of the names of settings that come with files."""
 
 DAY = 86_400.0

@@ -27,6 +27,7 @@ _BUFFERS: Final = (
 
 NOTES: Final[Mapping[str, str]] = {
     "admin_users": "They stand in `auth_file` too.",
+    "auth_ldap_options": "`auth_type = ldap` needs it.",
     "auth_file": "RELOAD reads it again if it was changed.",
     "auth_query": "It gets the name as `$1` and returns the name and the secret.",
     "auth_type": "With `md5`, users who have a SCRAM secret log in by SCRAM. "

@@ -1,10 +1,13 @@
-"""Roles that the tests of pools and limits log in as."""
+"""What integration tests share: roles that the tests of pools and limits log in as, a directory, PAM."""
 
 from collections.abc import Mapping
 
 import pytest
 
+from tests.support.external import locked, pam_tools, preloaded, slapd
 from tests.support.postgres import TemporaryPostgres
+
+__all__ = ["locked", "pam_tools", "preloaded", "roles", "slapd"]
 
 
 @pytest.fixture(scope="session")

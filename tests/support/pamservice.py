@@ -31,6 +31,7 @@ _LIBRARIES: Final = (
 _SCRIPT = """#!/bin/sh
 password=$(tr -d '\\0')
 printf '%s|%s|%s|%s|%s\\n' "$PAM_TYPE" "$PAM_SERVICE" "$PAM_USER" "$PAM_RHOST" "$password" >>{directory}/calls
+while [ -e {directory}/held ]; do sleep 0.02; done
 case $PAM_TYPE in
 auth) grep -q -x -F -e "$PAM_USER:$password" {directory}/users ;;
 account) ! grep -q -x -F -e "$PAM_USER" {directory}/expired ;;
@@ -91,6 +92,14 @@ class PamService:
     def calls(self) -> list[tuple[str, ...]]:
         """Type, service, user, remote host and password of each call so far, in order."""
         return [tuple(line.split("|")) for line in (self.directory / "calls").read_text().splitlines()]
+
+    def hold(self) -> None:
+        """Modules do not answer any more ..."""
+        (self.directory / "held").touch()
+
+    def release(self) -> None:
+        """... until now."""
+        (self.directory / "held").unlink()
 
     def logins(self, logins: Sequence[tuple[str, str, str]]) -> tuple[list[tuple[bool, str]], list[float]]:
         """Has ExternalAuth check each (user, password, remote host), in a process that is subject to us.

@@ -8,8 +8,10 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeAlias
@@ -230,6 +232,67 @@ def _listens(port: int) -> bool:
 def _ldif(name: str, value: str) -> str:
     """A line of LDIF, in base64 so that anything may stand in it."""
     return f"{name}:: {base64.b64encode(value.encode()).decode()}"
+
+
+class HeldDirectory:
+    """A directory at `port` that lets nothing through to the one at `target` before it is released.
+
+    `connections` is how many have come so far. It is closed at the end of the `with`.
+    """
+
+    ldaps_port = 0
+
+    def __init__(self, target: int) -> None:
+        self.connections = 0
+        self._target = target
+        self._released = threading.Event()
+        self._arrived = threading.Semaphore(0)
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
+        self.port: int = self._listener.getsockname()[1]
+
+    def wait_for(self, connections: int) -> None:
+        """Return when so many more have come; raises AssertionError."""
+        for _ in range(connections):
+            assert self._arrived.acquire(timeout=20), "nobody asks the directory"
+
+    def release(self) -> None:
+        """From now on everything gets through."""
+        self._released.set()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # it is closed
+            while True:
+                near, _ = self._listener.accept()
+                self.connections += 1
+                self._arrived.release()
+                threading.Thread(target=self._connect, args=(near,), daemon=True).start()
+
+    def _connect(self, near: socket.socket) -> None:
+        self._released.wait(50)
+        with near, socket.create_connection(("127.0.0.1", self._target)) as far:
+            back = threading.Thread(target=_pass_on, args=(far, near), daemon=True)
+            back.start()
+            _pass_on(near, far)
+            back.join()
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._released.set()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
 
 
 # Directories that misbehave, each a callback of asyncio.start_server.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pooler.auth.ldap import LdapOptions, LdapOptionsError
+from pooler.auth.ldap_options import LdapOptions, LdapOptionsError
 
 SIMPLE = 'ldapserver=h ldapprefix="uid=" ldapsuffix=",dc=example,dc=net"'
 SEARCH = 'ldapserver=h ldapbasedn="dc=example,dc=net"'

@@ -117,6 +117,9 @@ class Writer:
         self.conversation.steps.append(Step(data, self._draw(st.booleans()) if wait is None else wait))
         self._server.feed(data)
 
+    def _in_failed_transaction(self) -> bool:
+        return self._server.in_failed_transaction
+
     def _number(self, low: int, high: int) -> int:
         return self._draw(st.integers(low, high))
 
@@ -190,7 +193,7 @@ class Writer:
             forms += [self._use_named, self._use_named, self._close_named]
             # A Parse that the server has seen before is answered without it, which cannot know that it would
             # refuse a Parse, and would describe what is not there.
-            if not self._server.in_failed_transaction:
+            if not self._in_failed_transaction():
                 forms += [self._name, self._name, self._describe_named]
         operations = [forms[self._number(0, len(forms) - 1)]() for _ in range(self._number(0, 5))]
         if operations and self._one_in(4):
@@ -231,19 +234,19 @@ class Writer:
 
     def many_names(self) -> None:
         """More of them than a server may keep."""
-        if not self._kind.named or self._server.in_failed_transaction:
+        if not self._kind.named or self._in_failed_transaction():
             return
         names = NAMES[1:]
         self._send(b"".join(parse(name, f"SELECT '{self._token}{name}'") for name in names) + SYNC)
         for _ in range(self._number(1, 3)):
             picked = [self._pick(*names) for _ in range(self._number(1, 4))]
             self._send(b"".join(bind("", name) + execute() for name in picked) + SYNC)
-        if self._one_in(2) and not self._server.in_failed_transaction:
+        if self._one_in(2) and not self._in_failed_transaction():
             self._send(parse(self._pick(*names), "SELECT 'taken'") + bind("", names[0]) + execute() + SYNC)
 
     def close_behind_describe(self) -> None:
         """The pooler answers the Close by itself, perhaps before the other answer is all there."""
-        if not self._kind.named or self._server.in_failed_transaction:
+        if not self._kind.named or self._in_failed_transaction():
             return
         name = self._pick(*NAMES)
         self._send(self._name() + describe_statement(name) + FLUSH, wait=False)
@@ -252,11 +255,11 @@ class Writer:
 
     def failed_names(self) -> None:
         """What is prepared behind an error is not, and the client has not waited to hear it."""
-        if not self._kind.named or self._server.in_failed_transaction:
+        if not self._kind.named or self._in_failed_transaction():
             return
         name = self._pick(*NAMES[1:])
         self._send(parse("", "SELECT nosuch") + parse(name, self._sql()) + SYNC, wait=False)
-        if self._server.in_failed_transaction:
+        if self._in_failed_transaction():
             return
         data = bind("", name) + execute() if self._one_in(2) else parse(name, self._sql())
         self._send(data + describe_statement(name) + SYNC)
@@ -275,7 +278,7 @@ class Writer:
     def driver_transaction(self) -> None:
         """As drivers do it: what is prepared is run later, in the same transaction if it has no name."""
         self._send(query("BEGIN"))
-        if self._kind.named and not self._server.in_failed_transaction and self._one_in(2):
+        if self._kind.named and not self._in_failed_transaction() and self._one_in(2):
             name = self._pick(*NAMES[1:])
             self._send(parse(name, self._sql()) + describe_statement(name) + SYNC)
         else:
