@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import PoolerFactory
 from tests.integration.clients import DATABASE
 
-NOWHERE = "ldapserver=127.0.0.1 ldapport=1"
+NOWHERE = "ldapserver=127.0.0.1 ldapport=1 ldapprefix=cn="
 
 
 def test_auth_type_ldap(pooler: PoolerFactory) -> None:
