@@ -8,11 +8,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from pooler.admin.console import Console, Reply, Wait
+from pooler.admin.console import Console, Reply, Result, Wait
 from pooler.admin.errors import QUERY_CANCELED, AdminError
 from pooler.admin.host import AdminHost
 from pooler.admin.parser import Statement, fold
-from pooler.admin.replies import complete
 from pooler.config.errors import ConfigErrors
 from pooler.pool.catalog import Database
 from pooler.pool.members import Client
@@ -64,14 +63,14 @@ def resume(console: Console, statement: Statement) -> Reply:
         if registry.pause is Pause.NONE:
             raise AdminError("pooler is not paused/suspended")
         full_resume(console.host)
-        return complete("RESUME")
+        return Result("RESUME")
     database = registry.find_database(name)
     if database is None:
         raise _no_such_database(name)
     if not database.paused:
         raise AdminError(f"database {name} is not paused")
     registry.set_database_pause(database, False)
-    return complete("RESUME")
+    return Result("RESUME")
 
 
 def suspend(console: Console, statement: Statement) -> Reply:
@@ -95,7 +94,7 @@ def reconnect(console: Console, statement: Statement) -> Reply:
         pools = list(registry.pools.values())
     for pool in pools:
         pool.tag_dirty()
-    return complete("RECONNECT")
+    return Result("RECONNECT")
 
 
 def wait_close(console: Console, statement: Statement) -> Reply:
@@ -105,7 +104,7 @@ def wait_close(console: Console, statement: Statement) -> Reply:
     database = None
     if statement.argument:
         database = _database(console, statement.argument, "wait in")
-    return Wait(lambda: registry.servers_to_close(database) == 0, lambda: complete("WAIT_CLOSE"))
+    return Wait(lambda: registry.servers_to_close(database) == 0, lambda: Result("WAIT_CLOSE"))
 
 
 def kill(console: Console, statement: Statement) -> Reply:
@@ -122,7 +121,7 @@ def kill(console: Console, statement: Statement) -> Reply:
         registry.set_database_pause(database, True)
         for pool in registry.pools_of(database):
             registry.remove_pool(pool)
-    return complete("KILL")
+    return Result("KILL")
 
 
 # One database ----------------------------------------------------------------------------------------
@@ -133,7 +132,7 @@ def disable(console: Console, statement: Statement) -> Reply:
     name = _required(statement)
     _log_command(console.host.registry, "DISABLE", statement)
     _database(console, name, "disable").disabled = True
-    return complete("DISABLE")
+    return Result("DISABLE")
 
 
 def enable(console: Console, statement: Statement) -> Reply:
@@ -147,7 +146,7 @@ def enable(console: Console, statement: Statement) -> Reply:
     if database.admin:
         raise AdminError(f"cannot enable admin db: {name}")
     database.disabled = False
-    return complete("ENABLE")
+    return Result("ENABLE")
 
 
 # The rest --------------------------------------------------------------------------------------------
@@ -162,7 +161,7 @@ def kill_client(console: Console, statement: Statement) -> Reply:
     if client is None:
         raise AdminError("client not found")
     client.disconnect("admin forced disconnect")
-    return complete("KILL_CLIENT")
+    return Result("KILL_CLIENT")
 
 
 def reload(console: Console, statement: Statement) -> Reply:
@@ -176,7 +175,7 @@ def reload(console: Console, statement: Statement) -> Reply:
             registry.log.error(str(error))
         message = "RELOAD failed, see logs for additional details"
         raise AdminError(message, CONFIG_FILE_ERROR, detail=str(errors)) from None
-    return complete("RELOAD")
+    return Result("RELOAD")
 
 
 def set_setting(console: Console, statement: Statement) -> Reply:
@@ -189,7 +188,7 @@ def set_setting(console: Console, statement: Statement) -> Reply:
     except ValueError as error:
         reason = str(error)
     else:
-        return (messages.notice(notice) if notice else b"") + complete(f"SET {name}={text}")
+        return Result(f"SET {name}={text}", notices=messages.notice(notice) if notice else b"")
     console.host.registry.log.error(reason)
     raise AdminError("SET failed", detail=reason)
 
@@ -203,7 +202,7 @@ def shutdown(console: Console, statement: Statement) -> Reply:
         return Wait(lambda: False)
     console.host.registry.log.info(f"SHUTDOWN {mode.name} command issued")
     console.host.shutdown(mode)
-    return complete("SHUTDOWN")
+    return Result("SHUTDOWN")
 
 
 # What they share -------------------------------------------------------------------------------------
@@ -250,9 +249,9 @@ def _find_client(registry: Registry, number: int) -> Client | None:
 def _while(verb: str, in_force: Callable[[], bool], reached: Callable[[], bool]) -> Wait:
     """Waits until a pause is complete; it fails if somebody ends the pause before."""
 
-    def outcome() -> bytes:
+    def outcome() -> Result:
         if not in_force():
             raise AdminError(f"{verb} was ended by RESUME", QUERY_CANCELED)
-        return complete(verb)
+        return Result(verb)
 
     return Wait(lambda: not in_force() or reached(), outcome)

@@ -7,9 +7,8 @@ from types import MappingProxyType
 from typing import Final
 
 from pooler.admin import actions
-from pooler.admin.console import Console, Reply, require_admin
+from pooler.admin.console import Console, Reply, Result, require_admin
 from pooler.admin.parser import Statement, fold, invalid_command, parse
-from pooler.admin.replies import complete, result
 from pooler.admin.tables import HELP, SHOW_GROUPS, SHOW_TABLES
 from pooler.wire.messages import TEXT, notice
 
@@ -73,15 +72,15 @@ def show(console: Console, statement: Statement) -> Reply:
     """SHOW: one of the tables, the commands, or what a driver wants to hear."""
     name = fold(statement.argument)
     if name in FAKE_SETTINGS:
-        return result([(name, TEXT)], [(FAKE_SETTINGS[name],)])
+        return Result("SHOW", [(name, TEXT)], [(FAKE_SETTINGS[name],)])
     table = SHOW_TABLES.get(name)
     if table is None:
         raise invalid_command(statement.text)
     if table is HELP:
-        return notice("Console usage", help_text()) + complete("SHOW")
+        return Result("SHOW", notices=notice("Console usage", help_text()))
     if table.admin_only:
         require_admin(console)
-    return result(table.columns, table.rows(console.host))
+    return Result("SHOW", table.columns, table.rows(console.host))
 
 
 def set_value(console: Console, statement: Statement) -> Reply:
@@ -89,7 +88,7 @@ def set_value(console: Console, statement: Statement) -> Reply:
     if statement.value is None:
         raise invalid_command(statement.text)
     if fold(statement.argument) in FAKE_SETTINGS:
-        return notice("SET ignored") + complete("SET")
+        return Result("SET", notices=notice("SET ignored"))
     require_admin(console)
     return actions.set_setting(console, statement)
 

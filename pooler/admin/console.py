@@ -1,12 +1,18 @@
 """What a command gets to work with, and what it gives back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from pooler.admin.errors import AdminError
 from pooler.admin.host import AdminHost
 from pooler.relay.client import ClientConnection
+
+Column = tuple[str, int]
+"""Name and type oid."""
+
+Row = tuple[object, ...]
+"""Values as text format has them; None is NULL."""
 
 
 class Console(Protocol):
@@ -18,17 +24,31 @@ class Console(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Result:
+    """What a command that is done answers, whatever protocol asked: a tag, and rows if it has `columns`.
+
+    `rows` may be made one by one while they are sent, from what was noted down when the command ran.
+    `notices` are NoticeResponses, which come first.
+    """
+
+    tag: str
+    columns: Sequence[Column] | None = None
+    rows: Iterable[Row] = ()
+    notices: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
-    """A command that is not done yet: once `over` is true, `outcome` makes its reply, or raises AdminError.
+    """A command that is not done yet: once `over` is true, `outcome` makes its result, or raises AdminError.
 
     Without an `outcome` nothing is said then; the console client has only been held up.
     """
 
     over: Callable[[], bool]
-    outcome: Callable[[], bytes] | None = None
+    outcome: Callable[[], Result] | None = None
 
 
-Reply = bytes | Wait
+Reply = Result | Wait
 
 
 def require_admin(console: Console) -> None:

@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
+from pooler.admin.console import Row
 from pooler.admin.host import AdminHost
-from pooler.admin.replies import Row
 
 SOON_DAYS = 30
 """What counts as expiring."""

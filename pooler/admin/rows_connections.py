@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
+from pooler.admin.console import Row
 from pooler.admin.host import AdminHost
-from pooler.admin.replies import Row
 from pooler.pool.lists import MemberList
 from pooler.pool.pool import Pool
 from pooler.pool.registry import Registry
@@ -13,38 +13,41 @@ from pooler.relay.absentee import Absentee
 from pooler.relay.client import ClientConnection
 from pooler.relay.server import ServerConnection
 from pooler.relay.tls import tls_text
+from pooler.wire.parameters import Values
 
 Connection = ClientConnection | ServerConnection
 
 
-def clients(host: AdminHost) -> list[Row]:
+def clients(host: AdminHost) -> Iterator[Row]:
     """Those that are logged in, or carry a cancel request."""
     view = _View(host.registry)
-    return [
-        view.row(connection, found.state)
+    noted = [
+        view.note(connection, found.state)
         for pool in host.registry.sorted_pools()
         for found in pool.client_lists()
         for connection in _members(found)
     ]
+    return map(view.row, noted)
 
 
-def servers(host: AdminHost) -> list[Row]:
+def servers(host: AdminHost) -> Iterator[Row]:
     """Every server connection."""
     view = _View(host.registry)
-    return [
-        view.row(connection, found.state)
+    noted = [
+        view.note(connection, found.state)
         for pool in host.registry.sorted_pools()
         for found in pool.server_lists()
         for connection in _members(found)
     ]
+    return map(view.row, noted)
 
 
-def sockets(host: AdminHost) -> list[Row]:
+def sockets(host: AdminHost) -> Iterator[Row]:
     """Clients and servers, those that log in included, with what is in their buffers."""
     return _sockets(host.registry, lambda connection: True)
 
 
-def active_sockets(host: AdminHost) -> list[Row]:
+def active_sockets(host: AdminHost) -> Iterator[Row]:
     """Those of SHOW SOCKETS that have something in their buffers, or a message half way."""
     return _sockets(host.registry, lambda connection: any(_buffers(connection)))
 
@@ -97,18 +100,19 @@ def _socket_lists(pool: Pool) -> tuple[tuple[MemberList, str], ...]:
     )
 
 
-def _sockets(registry: Registry, wanted: Callable[[Connection], bool]) -> list[Row]:
+def _sockets(registry: Registry, wanted: Callable[[Connection], bool]) -> Iterator[Row]:
     view = _View(registry)
     lists: list[tuple[MemberList, str]] = []
     for pool in registry.sorted_pools():
         lists += _socket_lists(pool)
     lists.append((registry.login_clients, "cl_login"))
-    return [
-        view.row(connection, state) + _buffers(connection)
+    noted = [
+        (view.note(connection, state), _buffers(connection))
         for found, state in lists
         for connection in _members(found)
         if wanted(connection)
     ]
+    return (view.row(note) + buffers for note, buffers in noted)
 
 
 def _buffers(connection: Connection) -> tuple[int, ...]:
@@ -126,6 +130,22 @@ def _descriptor(transport: Any) -> int:
     return 0 if sock is None else int(sock.fileno())
 
 
+class _Note(NamedTuple):
+    """What of a connection may be different a moment later."""
+
+    connection: Connection
+    state: str
+    user: str | None
+    database: str | None
+    link: Connection | None
+    transport: Any
+    request_ns: int
+    query_ns: int
+    close_needed: bool
+    prepared_statements: int
+    params: Values
+
+
 class _View:
     """What all rows of one answer have in common: the moment, and the names of parameters."""
 
@@ -134,31 +154,48 @@ class _View:
         self._now_ns = time.monotonic_ns()
         self._epoch_ns = time.time_ns() - self._now_ns
 
-    def row(self, connection: Connection, state: str) -> Row:
-        """The 21 columns of SHOW CLIENTS."""
+    def note(self, connection: Connection, state: str) -> _Note:
+        """For `row`: with tens of thousands of connections, rows are made while others get their turn."""
         link = _linked(connection)
-        waited_us = self._waited_us(connection)
+        return _Note(
+            connection,
+            "idle" if state == "active" and link is None else state,
+            _user(connection),
+            connection.pool.database.name if connection.pool is not None else None,
+            link,
+            connection.transport,
+            connection.request_ns,
+            connection.query_ns if isinstance(connection, ClientConnection) else 0,
+            isinstance(connection, ServerConnection) and connection.close_needed,
+            _prepared_statements(connection),
+            connection.params,
+        )
+
+    def row(self, note: _Note) -> Row:
+        """The 21 columns of SHOW CLIENTS."""
+        connection = note.connection
+        waited_us = self._waited_us(note)
         return (
             "C" if isinstance(connection, ClientConnection) else "S",
-            _user(connection) or "(nouser)",
-            connection.pool.database.name if connection.pool is not None else "(nodb)",
+            note.user or "(nouser)",
+            note.database or "(nodb)",
             "none" if connection.replication is None else connection.replication.kind.value,
-            "idle" if state == "active" and link is None else state,
+            note.state,
             connection.remote.host,
             connection.remote.port,
             connection.local.host,
             connection.local.port,
             self._moment(connection.connect_ns),
-            self._moment(connection.request_ns),
+            self._moment(note.request_ns),
             waited_us // 1_000_000,
             waited_us % 1_000_000,
-            int(isinstance(connection, ServerConnection) and connection.close_needed),
+            int(note.close_needed),
             _pointer(connection),
-            "" if link is None else _pointer(link),
+            "" if note.link is None else _pointer(note.link),
             _remote_pid(connection),
-            tls_text(connection.transport),
-            self._parameters.value(connection.params, "application_name") or "",
-            _prepared_statements(connection),
+            tls_text(note.transport),
+            self._parameters.value(note.params, "application_name") or "",
+            note.prepared_statements,
             connection.id,
         )
 
@@ -185,11 +222,9 @@ class _View:
     def _values(self, connection: Connection, names: Iterable[str]) -> Iterator[str | None]:
         return (self._parameters.value(connection.params, name) for name in names)
 
-    def _waited_us(self, connection: Connection) -> int:
+    def _waited_us(self, note: _Note) -> int:
         """How long a client's query runs or waits. In the console a first one never ends, as in PgBouncer."""
-        if isinstance(connection, ServerConnection) or connection.query_ns == 0:
-            return 0
-        return int(self._now_ns - connection.query_ns) // 1000
+        return int(self._now_ns - note.query_ns) // 1000 if note.query_ns else 0
 
     def _moment(self, monotonic_ns: int) -> str:
         seconds = (self._epoch_ns + monotonic_ns) // 1_000_000_000

@@ -5,8 +5,8 @@ from itertools import groupby
 from time import monotonic_ns
 from typing import cast
 
+from pooler.admin.console import Row
 from pooler.admin.host import AdminHost
-from pooler.admin.replies import Row
 from pooler.config.settings import PoolMode, Settings
 from pooler.pool.catalog import Database, User
 from pooler.pool.members import Client

@@ -2,8 +2,8 @@
 
 from typing import cast
 
+from pooler.admin.console import Row
 from pooler.admin.host import AdminHost
-from pooler.admin.replies import Row
 from pooler.admin.rows_connections import Connection, held_bytes
 from pooler.config.settings import SETTINGS
 from pooler.pool.registry import Pause, Registry

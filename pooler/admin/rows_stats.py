@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from itertools import groupby
 
+from pooler.admin.console import Row
 from pooler.admin.host import AdminHost
-from pooler.admin.replies import Row
 from pooler.pool.registry import Registry
 from pooler.pool.stats import COUNTERS, Totals, averages, total
 

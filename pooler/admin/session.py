@@ -71,6 +71,7 @@ class AdminSession(ClientPhase):
         self._registry = host.registry
         self._buffer = bytearray()
         self._wait: Wait | None = None
+        self._pieces: replies.Pieces | None = None
         self._forget: Callable[[], None] = _nothing
 
     # ClientPhase -------------------------------------------------------------------------------------
@@ -147,7 +148,7 @@ class AdminSession(ClientPhase):
 
     def _refuse(self, text: str) -> None:
         self._count()
-        self.client.send(self._error(AdminError(text)))
+        self.client.send(self._error(AdminError(text)) + messages.READY_IDLE)
         self.client.disconnect("bad packet")
 
     def _count(self) -> None:
@@ -163,19 +164,24 @@ class AdminSession(ClientPhase):
     # Replies -----------------------------------------------------------------------------------------
 
     def _answer(self, command: Callable[[], Reply]) -> None:
-        """Sends the reply of a command, or waits for it; then for a client that does not read its replies."""
+        """Sends the reply of a command, or waits for it."""
         try:
             reply = command()
         except AdminError as error:
-            reply = self._error(error)
-        if isinstance(reply, bytes):
-            self.client.send(reply)
-            if self.client.unsent() <= BUFFER_LIMIT:
-                return
-            reply = Wait(lambda: self.client.unsent() <= BUFFER_LIMIT)
-        wait = reply
-        self._wait = wait
-        self._forget = self._registry.when(wait.over, self._waited)
+            self._deliver(iter([(self._error(error) + messages.READY_IDLE, False)]))
+            return
+        if isinstance(reply, Wait):
+            self._wait_for(reply)
+        else:
+            self._deliver(replies.simple_answer(reply))
+
+    def _deliver(self, pieces: replies.Pieces) -> None:
+        """Sends the next piece; the others when it is the loop's turn, and the client reads."""
+        piece, more = next(pieces)
+        self.client.send(piece)
+        if more or self.client.unsent() > BUFFER_LIMIT:
+            self._pieces = pieces if more else None
+            self._wait_for(Wait(lambda: self.client.unsent() <= BUFFER_LIMIT))
 
     def _error(self, error: AdminError) -> bytes:
         self._registry.log.error(error.message)
@@ -185,10 +191,16 @@ class AdminSession(ClientPhase):
 
     # Waiting -----------------------------------------------------------------------------------------
 
+    def _wait_for(self, wait: Wait) -> None:
+        self._wait = wait
+        self._forget = self._registry.when(wait.over, self._waited)
+
     def _waited(self) -> None:
-        wait = self._wait
+        wait, pieces = self._wait, self._pieces
         self._stop_waiting()
-        if wait is not None and wait.outcome is not None:
+        if pieces is not None:
+            self._deliver(pieces)
+        elif wait is not None and wait.outcome is not None:
             self._answer(wait.outcome)
         self._resume_reading()
 
@@ -196,6 +208,7 @@ class AdminSession(ClientPhase):
         self._forget()
         self._forget = _nothing
         self._wait = None
+        self._pieces = None
 
     def _resume_reading(self) -> None:
         if self._wait is None and not self.client.closed:

@@ -4,14 +4,14 @@ Collecting rows, merging them (one process collects today, several may later) an
 steps: a table gives plain Python values. Columns, their order and their types are PgBouncer's (its usage.md).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
 from pooler.admin import rows_access, rows_connections, rows_pools, rows_process, rows_stats
+from pooler.admin.console import Column, Row
 from pooler.admin.host import AdminHost
-from pooler.admin.replies import Column, Row
 from pooler.pool.stats import COUNTERS
 from pooler.wire.messages import BYTEA, INT4, INT8, NUMERIC, TEXT
 
@@ -22,7 +22,8 @@ class ShowTable:
 
     name: str
     columns: tuple[Column, ...]
-    rows: Callable[[AdminHost], list[Row]]
+    rows: Callable[[AdminHost], Iterable[Row]]
+    """All of one moment: what changes is read at once, the rows themselves may be made later."""
     admin_only: bool = False
     """Whether stats_users may not see it."""
 

@@ -20,7 +20,7 @@ def rows(pooler: FakePooler, name: str) -> list[dict[str, object]]:
     table = SHOW_TABLES[name]
     return [
         {column: value for (column, _), value in zip(table.columns, row, strict=True)}
-        for row in table.rows(pooler)
+        for row in list(table.rows(pooler))
     ]
 
 
@@ -188,7 +188,7 @@ def test_fds_are_numbers_without_secrets(pooler: FakePooler) -> None:
     pooler.connecting_client(fd=33)
     pooler.console()
     nothing = (None,) * 7
-    assert SHOW_TABLES["fds"].rows(pooler) == [
+    assert list(SHOW_TABLES["fds"].rows(pooler)) == [
         (5, "pooler", None, None, "127.0.0.1", 6432, 0, 0, *nothing),
         (6, "pooler", None, None, "unix", 6432, 0, 0, *nothing),
         (33, "client", None, None, "10.1.1.1", 4003, 0, 0, *nothing),

@@ -44,7 +44,7 @@ NOTHING = (0,) * 12
 
 
 def test_totals_of_a_database_are_the_sum_of_its_pools(pooler: FakePooler) -> None:
-    rows = SHOW_TABLES["stats_totals"].rows(pooler)
+    rows = list(SHOW_TABLES["stats_totals"].rows(pooler))
     assert [row[0] for row in rows] == ["p0", "p1", "pgbouncer"]
     assert rows[0] == ("p0", *P0)
     assert rows[1][1:4] == (1000, 2000, 3000)
@@ -52,7 +52,7 @@ def test_totals_of_a_database_are_the_sum_of_its_pools(pooler: FakePooler) -> No
 
 
 def test_averages_are_rates_and_times_of_one(pooler: FakePooler) -> None:
-    rows = SHOW_TABLES["stats_averages"].rows(pooler)
+    rows = list(SHOW_TABLES["stats_averages"].rows(pooler))
     assert rows[0] == ("p0", *P0_AVERAGES)
     assert rows[2] == ("pgbouncer", *NOTHING)
 
@@ -60,16 +60,16 @@ def test_averages_are_rates_and_times_of_one(pooler: FakePooler) -> None:
 def test_averages_leave_out_what_was_before_the_period(pooler: FakePooler) -> None:
     for pool in pooler.registry.pools.values():
         pool.older = pool.stats.reading()
-    assert SHOW_TABLES["stats_averages"].rows(pooler)[0] == ("p0", *NOTHING)
-    assert SHOW_TABLES["stats_totals"].rows(pooler)[0] == ("p0", *P0)
+    assert next(iter(SHOW_TABLES["stats_averages"].rows(pooler))) == ("p0", *NOTHING)
+    assert next(iter(SHOW_TABLES["stats_totals"].rows(pooler))) == ("p0", *P0)
 
 
 def test_stats_are_totals_and_averages(pooler: FakePooler) -> None:
-    assert SHOW_TABLES["stats"].rows(pooler)[0] == ("p0", *P0, *P0_AVERAGES)
+    assert next(iter(SHOW_TABLES["stats"].rows(pooler))) == ("p0", *P0, *P0_AVERAGES)
 
 
 def test_totals_of_everything(pooler: FakePooler) -> None:
-    rows = SHOW_TABLES["totals"].rows(pooler)
+    rows = list(SHOW_TABLES["totals"].rows(pooler))
     assert [row[0] for row in rows] == [
         f"{prefix}_{name}"
         for prefix in ("total", "avg")

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pooler.admin.replies import ROWS_AT_ONCE
 from pooler.admin.session import console_welcome
 from pooler.config.settings import Settings
 from pooler.wire import messages
@@ -119,6 +120,19 @@ def test_unknown_messages_end_the_connection(kind: bytes, pooler: FakePooler, co
     console.send(message(kind, b"\0\0"))
     assert console.replies() == [fatal("unknown pkt")]
     assert "unknown pkt from client: " in pooler.log.lines[0]
+
+
+def test_other_callbacks_get_their_turn_while_many_rows_are_sent(
+    pooler: FakePooler, console: FakeConsole
+) -> None:
+    for _ in range(2 * ROWS_AT_ONCE + 1):
+        pooler.client("p0", "ada")
+    console.send(query("show clients") + query("show version"))
+    assert bytes(console.transport.sent).count(b"10.1.1.1") == ROWS_AT_ONCE
+    pooler.soon.pop(0)()
+    assert bytes(console.transport.sent).count(b"10.1.1.1") == 2 * ROWS_AT_ONCE
+    kinds = [kind for kind, _ in console.replies()]
+    assert kinds == ["T", *["D"] * (2 * ROWS_AT_ONCE + 2), "C", "Z", "T", "D", "C", "Z"]
 
 
 def test_late_copy_messages_are_ignored(console: FakeConsole) -> None:
