@@ -47,7 +47,8 @@ NOTES: Final[Mapping[str, str]] = {
     "sbuf_loopcnt": _BUFFERS,
     "server_check_delay": "0 checks before every use.",
     "server_reset_query": "A server on which it fails is closed.",
-    "server_tls_sslmode": "While it is unset, servers are connected to without TLS.",
+    "server_tls_sslnegotiation": "PgBouncer has no such setting. `direct` takes PostgreSQL 17 or later, and "
+    "`server_tls_sslmode` of `require` or stricter.",
     "track_extra_parameters": "PostgreSQL has to report them. `application_name`, `client_encoding`, "
     "`DateStyle`, `standard_conforming_strings` and `TimeZone` are always kept.",
     "unix_socket_dir": "Servers without `host` are looked for there too.",
