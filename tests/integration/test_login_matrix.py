@@ -194,6 +194,7 @@ def process(server: Server, request: pytest.FixtureRequest) -> Iterator[BouncerP
         "server_tls_ca_file": server.directory / "ca.crt",
         "auth_hba_file": rules,
         "query_wait_timeout": 10,
+        "server_login_retry": 1,
     }
     databases = dict.fromkeys(SERVERS, f"host=localhost port={server.postgres.port}")
     userlist = {case.user: server.secret(case) for case in CASES}
@@ -294,7 +295,7 @@ def _psql(way: Way, databases: tuple[str, ...], password: str) -> list[str]:
     texts = [psycopg.conninfo.make_conninfo(**way.options(dbname, password)) for dbname in databases]
     quoted = [text.replace("\\", "\\\\").replace("'", "\\'") for text in texts[1:]]
     script = f"{WHO};\n" + "".join(f"\\connect '{text}'\n{WHO};\n" for text in quoted)
-    done = run_program(way.server.postgres, "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", texts[0], stdin=script)
+    done = run_program(way.server.postgres, "psql", "-XAtqw", "-v", "ON_ERROR_STOP=1", texts[0], stdin=script)
     found = done.stdout.splitlines()
     return found + ["refused"] * (len(databases) - len(found))
 
@@ -320,7 +321,7 @@ def test_logins(process: BouncerProcess, server: Server, case: Case) -> None:
                 key = f"{driver} over {transport} to {dbname}"
                 expected[key] = f"{dbname} {case.user}" if fits else "refused"
                 seen[key] = text
-    assert seen == expected
+    assert {key: text for key, text in seen.items() if text != expected[key]} == {}
 
 
 @pytest.mark.parametrize(
