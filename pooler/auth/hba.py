@@ -18,12 +18,14 @@ from typing import Final, TypeAlias
 
 from pooler.auth.fields import Fields, Token, logical_lines, plain_name, read_text, shown
 from pooler.config.errors import ConfigError, ConfigErrors
+from pooler.config.kinds import WHITESPACE
 
 IPAddress: TypeAlias = IPv4Address | IPv6Address
 
 MAX_INCLUDE_DEPTH: Final = 10
 """Levels of `@file` below the HBA file."""
 
+_LDAP_OPTION: Final = re.compile(rf'(?:"[^"]*+"|[^{WHITESPACE},"])++')
 _PREFIX_LENGTH: Final = re.compile(r"0*([0-9]{1,3})")
 
 
@@ -98,7 +100,7 @@ class HbaRule:
     map_name: str | None = None
     clientcert: ClientCert | None = None
     ldap_options: str | None = field(default=None, repr=False)
-    """What follows the method `ldap`, as it stands there; may have a password in it."""
+    """What follows the method `ldap`, but for `clientcert=`; may have a password in it."""
 
     def matches(
         self, address: IPAddress | None, tls: bool, physical_replication: bool, database: str, user: str
@@ -227,8 +229,11 @@ class _Parser:
         users = self._names(fields, _Column("user", frozenset(("all", "sameuser"))))
         network = None if connection is ConnectionType.LOCAL else self._network(number, fields)
         if fields.is_word("ldap"):
-            options = fields.rest()
-            return HbaRule(number, connection, databases, users, network, Method.LDAP, ldap_options=options)
+            options, given = _without_clientcert(fields.rest())
+            clientcert = _clientcert(given, connection, Method.LDAP)
+            return HbaRule(
+                number, connection, databases, users, network, Method.LDAP, None, clientcert, options
+            )
         method = _method(fields)
         given = _options(fields)
         map_name = self._map_name(given)
@@ -350,6 +355,24 @@ def _options(fields: Fields) -> dict[str, str]:
             raise ValueError(f"option {name} is given twice")
         given[name] = value
     return given
+
+
+def _without_clientcert(ldap_options: str) -> tuple[str, dict[str, str]]:
+    """What follows the method `ldap`, and what was taken out of it because it is no matter of LDAP."""
+    given: dict[str, str] = {}
+    kept, start = "", 0
+    for match in _LDAP_OPTION.finditer(ldap_options):
+        if match[0].startswith("#"):
+            break
+        name, equals, value = match[0].partition("=")
+        if name != "clientcert" or not equals:
+            continue
+        if given:
+            raise ValueError("option clientcert is given twice")
+        given[name] = value
+        kept += ldap_options[start : match.start()]
+        start = match.end()
+    return (kept + ldap_options[start:]).strip(WHITESPACE), given
 
 
 def _clientcert(given: dict[str, str], connection: ConnectionType, method: Method) -> ClientCert | None:

@@ -372,6 +372,10 @@ class ClientLogin(ClientPhase):
             )
             client.disconnect("bouncer config error")
             return
+        rule = self._rule(database, self.user_name)
+        if rule is not None and not self._certificate_suits(rule, self.user_name):
+            client.disconnect("certificate authentication failed")
+            return
         client.credentials = Credentials(self.user_name, self.registry.users.get(self.user_name), mock=True)
         if not self._count_database_client() or not self._count_user_client():
             return
@@ -536,7 +540,7 @@ class ClientLogin(ClientPhase):
             client.disconnect("no authentication method is found")
         elif rule.method is Method.REJECT:
             client.disconnect("login rejected")
-        elif not self._certificate_suits(rule, credentials):
+        elif not self._certificate_suits(rule, credentials.name):
             client.disconnect("certificate authentication failed")
         elif rule.method is Method.PEER:
             self._authenticate_by_peer(credentials, rule)
@@ -563,14 +567,14 @@ class ClientLogin(ClientPhase):
         else:
             self._ask_password(auth_type, credentials)
 
-    def _certificate_suits(self, rule: HbaRule, credentials: Credentials) -> bool:
+    def _certificate_suits(self, rule: HbaRule, user: str) -> bool:
         """`clientcert=`: a certificate that is asked for besides the method."""
         if rule.clientcert is None:
             return True
         names = certificate_names(self.client.transport)
         if rule.clientcert is ClientCert.VERIFY_CA:
             return names is not None
-        return names is not None and credentials.name in names
+        return names is not None and user in names
 
     def _authenticate_by_certificate(self, credentials: Credentials, rule: HbaRule | None) -> None:
         names = certificate_names(self.client.transport)

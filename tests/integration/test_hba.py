@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -232,6 +233,29 @@ hostssl all bob 0.0.0.0/0 {method} clientcert=verify-ca
         assert _outcome(process, user, SECRET) in NO_RULE
         if method != "trust":
             assert "authentication failed" in _outcome(process, user, "wrong", **tls, **alice)
+    assert _outcome(process, "alice", SECRET, **tls, **files.certificate("bob")) in NO_CERTIFICATE
+
+
+def test_clientcert_is_asked_for_before_ldap(
+    pooler: PoolerFactory, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The user whom a pooler changes to may not be able to read the library.
+    code = "import ldap3, sys; from pooler.service.main import main; sys.exit(main())"
+    monkeypatch.setattr(PoolerProcess, "program", lambda _: [sys.executable, "-P", "-c", code])
+    # Nobody listens there: whoever is let through to LDAP is refused by it.
+    ldap = "ldap ldapserver=127.0.0.1 ldapport=1 ldapprefix=cn="
+    rules = f"""
+hostssl all alice 0.0.0.0/0 {ldap} clientcert=verify-full
+hostssl all bob 0.0.0.0/0 {ldap}, clientcert=verify-ca
+"""
+    path = files.directory / "ldap-hba.conf"
+    path.write_text(ADMIN + rules)
+    process = pooler(settings={**files.settings, "auth_type": "hba", "auth_hba_file": path})
+    tls = {"sslmode": "require"}
+    alice = files.certificate("alice")
+    for user in ("alice", "bob"):
+        assert "LDAP" in _outcome(process, user, SECRET, **tls, **alice)
+        assert _outcome(process, user, SECRET, **tls, sslcert="", sslkey="") in NO_CERTIFICATE
     assert _outcome(process, "alice", SECRET, **tls, **files.certificate("bob")) in NO_CERTIFICATE
 
 
