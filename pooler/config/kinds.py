@@ -45,6 +45,13 @@ class SslMode(IntEnum):
     VERIFY_FULL = 5
 
 
+class SslNegotiation(StrEnum):
+    """How TLS with a server begins (`server_tls_sslnegotiation`), in libpq's words."""
+
+    POSTGRES = "postgres"
+    DIRECT = "direct"
+
+
 class LoadBalance(StrEnum):
     """Which host of a list the next server connection goes to (`load_balance_hosts`)."""
 

@@ -1,8 +1,9 @@
 """The one table of the settings of `[pgbouncer]`, in the order of SHOW CONFIG.
 
 A setting is declared once, as a field of `Settings`: SHOW CONFIG, SET, the check of the file, completion and
-documentation all read `SETTINGS`. Names, defaults and what a RELOAD may change are PgBouncer's. Times are in
-seconds; integers whose help says "0 or 1" are booleans.
+documentation all read `SETTINGS`. Names, defaults and what a RELOAD may change are PgBouncer's, but for
+`server_tls_sslnegotiation`, which it has not. Times are in seconds; integers whose help says "0 or 1" are
+booleans.
 """
 # ruff: noqa: RUF009 - setting() declares a field, as dataclasses.field() does
 
@@ -22,6 +23,7 @@ from pooler.config.kinds import (
     PoolMode,
     Seconds,
     SslMode,
+    SslNegotiation,
     Text,
 )
 
@@ -34,6 +36,7 @@ __all__ = [
     "Setting",
     "Settings",
     "SslMode",
+    "SslNegotiation",
     "list_contains",
     "word_list",
 ]
@@ -363,6 +366,11 @@ class Settings:
         "prefer",
         Choice(SslMode),
         help="Whether TLS is used to servers, and whether their certificate is verified",
+    )
+    server_tls_sslnegotiation: SslNegotiation = setting(
+        "postgres",
+        Choice(SslNegotiation),
+        help="Ask servers for TLS first (postgres), or begin with it at once (direct)",
     )
     so_reuseport: int = setting(
         "0", Int(), reloadable=False, help="Let several processes listen on the same port (0 or 1)"

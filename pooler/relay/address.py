@@ -3,7 +3,10 @@
 import socket
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from pooler.relay.tls import ServerTls
 
 
 class Address(NamedTuple):
@@ -42,12 +45,16 @@ UNKNOWN = Address("unix", 0)
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a server connection goes: the socket family and address, and the name it was given as."""
+    """Where a server connection goes: the socket family and address, and the name it was given as.
+
+    `tls` is set once the connection is encrypted; then so are the cancel requests for it.
+    """
 
     family: int
     sockaddr: Any
     host: str | None
     address: Address
+    tls: "ServerTls | None" = None
 
 
 def of_socket_name(name: Any, unix_port: int, pid: int = 0) -> Address:

@@ -89,7 +89,7 @@ class Authentication:
             client.disconnect("no authentication method is found")
         elif rule.method is Method.REJECT:
             client.disconnect("login rejected")
-        elif not self._certificate_suits():
+        elif not self._certificate_suits(credentials.name):
             client.disconnect("certificate authentication failed")
         elif rule.method is Method.PEER:
             self._by_peer(rule, credentials)
@@ -115,7 +115,7 @@ class Authentication:
         else:
             self._ask_password(auth_type, credentials)
 
-    def _certificate_suits(self) -> bool:
+    def _certificate_suits(self, user: str) -> bool:
         """`clientcert=`: a certificate that is asked for besides the method."""
         rule = self._rule
         if rule is None or rule.clientcert is None:
@@ -123,7 +123,7 @@ class Authentication:
         names = certificate_names(self._client.transport)
         if rule.clientcert is ClientCert.VERIFY_CA:
             return names is not None
-        return names is not None and self._login.user_name in names
+        return names is not None and user in names
 
     def _by_certificate(self, credentials: Credentials) -> None:
         names = certificate_names(self._client.transport)
@@ -214,7 +214,7 @@ class Authentication:
                 f"{method} can't be used together with database authentication", client.describe()
             )
             client.disconnect("bouncer config error")
-        elif not self._certificate_suits():
+        elif not self._certificate_suits(self._login.user_name):
             client.disconnect("certificate authentication failed")
         elif self._login.lookup.unchecked_user():
             assert client.credentials is not None

@@ -9,12 +9,12 @@ from pooler.config.settings import LoadBalance, Settings
 from pooler.pool.pool import Pool
 from pooler.pool.registry import Connector, Shutdown
 from pooler.relay import address
+from pooler.relay.carried_cancel import CarriedCancel
 from pooler.relay.client import ClientConnection
 from pooler.relay.context import Context
 from pooler.relay.server import ServerConnection
-from pooler.relay.server_tls import EncryptionRequest
+from pooler.relay.server_tls import EncryptionRequest, for_cancel, for_login
 from pooler.relay.tasks import CancelDelivery, Login
-from pooler.wire import messages
 
 CARRY_SECONDS = 10.0
 """How long a cancel request may take where `cancel_wait_timeout` is 0."""
@@ -66,22 +66,15 @@ class ServerConnector(Connector):
         self, target: address.Target, key: bytes, carried: Callable[[bool], None]
     ) -> None:
         seconds = self._context.registry.settings.cancel_wait_timeout or CARRY_SECONDS
-        certain = True
+        carrier = CarriedCancel(self._context, target, key)
         try:
             async with asyncio.timeout(seconds):
-                with await self._connected_socket(target) as sock:
-                    certain = False
-                    await self._loop.sock_sendall(sock, messages.cancel_request(key))
-                    # PostgreSQL has sent the signal before it closes the connection.
-                    certain = await self._loop.sock_recv(sock, 1) == b""
+                sock = await self._connected_socket(target)
+                await self._transport(target, sock, carrier)
+                await carrier.over
         except (OSError, ValueError) as error:
-            self._log_cancel_failure(target, error)
-        carried(certain)
-
-    def _log_cancel_failure(self, target: address.Target, error: Exception) -> None:
-        where = f"{target.address.host}:{target.address.port}"
-        reason = str(error) or "timeout"
-        self._context.registry.log.warning(f"cannot carry a cancel request to {where}: {reason}")
+            carrier.disconnect(str(error) or "timeout", terminate=False)
+        carried(carrier.certain)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
@@ -124,21 +117,33 @@ class ServerConnector(Connector):
     ) -> None:
         unix = server.target.family == socket.AF_UNIX
         server.local = address.of_socket_name(sock.getsockname(), self._context.registry.settings.listen_port)
-        open_connection = self._loop.create_unix_connection if unix else self._loop.create_connection
-        transport, _ = await open_connection(lambda: cast(asyncio.BaseProtocol, server), sock=sock)
+        transport = await self._transport(server.target, sock, cast(asyncio.BaseProtocol, server))
         transport.set_write_buffer_limits(high=self._context.high_water)
         if server.closed:
             transport.abort()
             return
         self._log_connected(server, unix)
-        if request is not None:
-            CancelDelivery(server, request).begin()
-            return
-        tls = None if unix else self._context.server_tls
-        if tls is None:
-            Login(server).begin()
+        if request is None:
+            tls = for_login(self._context, server.target)
         else:
-            EncryptionRequest(server, tls, lambda: Login(server).begin()).begin()
+            tls = for_cancel(self._context, server.target)
+
+        def begin() -> None:
+            task = Login(server) if request is None else CancelDelivery(server, request)
+            task.begin()
+
+        if tls is None:
+            begin()
+        else:
+            EncryptionRequest(server, tls, begin).begin()
+
+    async def _transport(
+        self, target: address.Target, sock: socket.socket, protocol: asyncio.BaseProtocol
+    ) -> asyncio.Transport:
+        unix = target.family == socket.AF_UNIX
+        open_connection = self._loop.create_unix_connection if unix else self._loop.create_connection
+        transport, _ = await open_connection(lambda: protocol, sock=sock)
+        return transport
 
     def _log_connected(self, server: ServerConnection, unix: bool) -> None:
         registry = self._context.registry

@@ -1,20 +1,43 @@
 """TLS to a server: asks for it, and goes on encrypted, or in clear where that is allowed."""
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol
 
+from pooler.relay.address import Target
 from pooler.relay.certificates import server_hostname
-from pooler.relay.server import ServerConnection
-from pooler.relay.tls import ServerTls, TlsTransport, tls_text
+from pooler.relay.context import Context
+from pooler.relay.tls import ALPN_PROTOCOL, ServerTls, TlsTransport, tls_text
 from pooler.wire import messages
+
+
+class Encryptable(Protocol):
+    """A connection to a server, in which nothing has been said yet."""
+
+    context: Context
+    transport: Any
+    target: Target
+    closed: bool
+
+    def describe(self) -> str:
+        """Its prefix in the log."""
+
+    def disconnect(self, reason: str, terminate: bool = True) -> None:
+        """Closes it."""
+
+    def eof_received(self) -> bool:
+        """The server has closed its side."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is gone."""
 
 
 class EncryptionRequest:
     """Stands in for a server connection between the SSLRequest and its answer of one byte (protocol chapter,
-    "SSL Session Encryption").
+    "SSL Session Encryption"). `proceed` is called when the connection may be used.
     """
 
-    def __init__(self, server: ServerConnection, tls: ServerTls, proceed: Callable[[], None]) -> None:
+    def __init__(self, server: Encryptable, tls: ServerTls, proceed: Callable[[], None]) -> None:
         self._server = server
         self._tls = tls
         self._raw: Any = server.transport
@@ -55,13 +78,21 @@ class EncryptionRequest:
         if server.closed:
             return
         log = server.context.registry.log
+        if failure is None and self._tls.direct:
+            failure = self._disagreement()
         if failure is not None:
             log.warning(f"TLS handshake failed: {failure}", server.describe())
             server.disconnect("server TLS handshake failed", terminate=False)
             return
+        server.target = replace(server.target, tls=self._tls)
         if server.context.registry.settings.log_connections:
             log.info(f"SSL established: {tls_text(server.transport)}", server.describe())
         self._proceed()
+
+    def _disagreement(self) -> str | None:
+        """Without an SSLRequest nothing but ALPN says that the other side speaks PostgreSQL."""
+        chosen = self._server.transport.get_extra_info("ssl_object").selected_alpn_protocol()
+        return None if chosen == ALPN_PROTOCOL else "the server has not agreed on PostgreSQL by ALPN"
 
     def eof_received(self) -> bool:
         """The server has closed its side."""
@@ -79,3 +110,17 @@ class EncryptionRequest:
 
     def resume_writing(self) -> None:
         """Eight bytes are no load."""
+
+
+def for_login(context: Context, target: Target) -> ServerTls | None:
+    """How a new connection to this target is encrypted; unix sockets never are."""
+    return None if target.address.is_unix else context.server_tls
+
+
+def for_cancel(context: Context, target: Target) -> ServerTls | None:
+    """How a cancel request goes to the target of another connection: encrypted if and only if that one is,
+    since its key lets anybody cancel who has seen it. The files are those of today, if there are any.
+    """
+    if target.tls is None:
+        return None
+    return replace(context.server_tls or target.tls, required=True)

@@ -5,6 +5,8 @@ and none of the buffers of 256 KB that event loops keep for a connection. The fi
 have been read already (direct TLS).
 """
 
+import asyncio
+import re
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,6 +29,8 @@ ALPN_PROTOCOL: Final = "postgresql"
 HANDSHAKE_RECORD: Final = 0x16
 """First byte of a TLS connection; no other packet that may come first begins with it."""
 
+_PLACE_IN_C: Final = re.compile(r" \(_ssl\.c:\d+\)$")
+
 
 @dataclass(frozen=True, slots=True)
 class ClientTls:
@@ -41,7 +45,7 @@ class ClientTls:
 class ServerTls:
     """How connections to servers are encrypted (`server_tls_*`); not `required`, if the server has TLS.
 
-    `direct`: without asking, which PostgreSQL takes since 17.
+    `direct`: without asking, which PostgreSQL takes since 17; it has to agree on `ALPN_PROTOCOL` then.
     """
 
     context: ssl.SSLContext
@@ -57,7 +61,17 @@ class TlsTransport:
     nothing more can be sent.
     """
 
-    __slots__ = ("_closed", "_done", "_incoming", "_inner", "_outgoing", "_raw", "_tls", "established")
+    __slots__ = (
+        "_closed",
+        "_done",
+        "_incoming",
+        "_inner",
+        "_outgoing",
+        "_paused",
+        "_raw",
+        "_tls",
+        "established",
+    )
 
     def __init__(
         self,
@@ -77,6 +91,7 @@ class TlsTransport:
         )
         self._done: Callable[[str | None], None] = done
         self._closed = False
+        self._paused = False
         self.established = False
 
     def start(self, first: bytes = b"") -> None:
@@ -104,7 +119,7 @@ class TlsTransport:
         except (ssl.SSLError, ssl.CertificateError, OSError) as error:
             # What OpenSSL has to say to the peer about it.
             self._flush()
-            self._fail(_reason(error))
+            self._fail(describe_failure(error))
             return
         self.established = True
         self._flush()
@@ -117,7 +132,8 @@ class TlsTransport:
         done(reason)
 
     def _read(self) -> None:
-        while not self._closed:
+        """Delivers what has come, until the connection is told to pause."""
+        while not self._closed and not self._paused:
             try:
                 data = self._tls.read(READ_SIZE)
             except ssl.SSLWantReadError:
@@ -125,7 +141,7 @@ class TlsTransport:
             except ssl.SSLZeroReturnError:
                 data = b""
             except ssl.SSLError as error:
-                self._inner.connection_lost(ProtocolError(_reason(error)))
+                self._inner.connection_lost(ProtocolError(describe_failure(error)))
                 self._raw.abort()
                 return
             if not data:
@@ -146,12 +162,14 @@ class TlsTransport:
         if not self.established:
             self._fail("connection closed in the handshake")
             return False
+        self._read()
         return bool(self._inner.eof_received())
 
     def connection_lost(self, error: Exception | None) -> None:
         """The socket is closed."""
         if not self.established:
             self._fail("connection lost in the handshake")
+        self._closed = True
         self._inner.connection_lost(error)
 
     def pause_writing(self) -> None:
@@ -180,7 +198,7 @@ class TlsTransport:
                 for start in range(0, size, RECORD_SIZE):
                     self._tls.write(view[start : start + RECORD_SIZE])
         except ssl.SSLError as error:
-            self._inner.connection_lost(ProtocolError(_reason(error)))
+            self._inner.connection_lost(ProtocolError(describe_failure(error)))
             self._raw.abort()
             return
         self._flush()
@@ -205,12 +223,20 @@ class TlsTransport:
         self._raw.abort()
 
     def pause_reading(self) -> None:
-        """Reads no more for now."""
+        """Delivers no more for now, not even what has come already."""
+        self._paused = True
         self._raw.pause_reading()
 
     def resume_reading(self) -> None:
-        """Reads again."""
+        """Reads again. What has come already is delivered soon, not from within this call."""
+        self._paused = False
         self._raw.resume_reading()
+        if self._incoming.pending or self._tls.pending():
+            asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if self.established:
+            self._read()
 
     def get_write_buffer_size(self) -> int:
         """Bytes that the socket has not taken yet."""
@@ -228,8 +254,13 @@ class TlsTransport:
 def tls_text(transport: Any) -> str:
     """`TLSv1.3/TLS_AES_256_GCM_SHA384`, as SHOW CLIENTS has it; empty for a connection without TLS."""
     tls = None if transport is None else transport.get_extra_info("ssl_object")
-    cipher = None if tls is None else tls.cipher()
-    return "" if tls is None or cipher is None else f"{tls.version()}/{cipher[0]}"
+    return "" if tls is None or tls.cipher() is None else version_and_cipher(tls)
+
+
+def version_and_cipher(tls: ssl.SSLObject) -> str:
+    """`TLSv1.3/TLS_AES_256_GCM_SHA384`; a dash for what is not settled yet."""
+    cipher = tls.cipher()
+    return f"{tls.version() or '-'}/{cipher[0] if cipher else '-'}"
 
 
 def certificate_names(transport: Any) -> frozenset[str] | None:
@@ -247,14 +278,17 @@ def certificate_names(transport: Any) -> frozenset[str] | None:
     return frozenset(name for name in names if "\0" not in name) | ({common} if common else frozenset())
 
 
-def _nothing(reason: str | None) -> None:
-    """The handshake was given up before."""
-
-
-def _reason(error: Exception) -> str:
-    """OpenSSL's words, without the place in its source."""
+def describe_failure(error: Exception) -> str:
+    """What went wrong in a handshake or with a file, for the log: OpenSSL's words without places in C."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate verify failed: {getattr(error, 'verify_message', None) or error.strerror}"
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return error.reason.lower().replace("_", " ")
-    return str(error)
+    # Those that ssl raises without having asked OpenSSL have no such attribute.
+    reason: str | None = getattr(error, "reason", None)
+    if isinstance(error, ssl.SSLError) and reason:
+        return reason.lower().replace("_", " ")
+    text = error.strerror if isinstance(error, OSError) else None
+    return _PLACE_IN_C.sub("", text or str(error)) or type(error).__name__
+
+
+def _nothing(reason: str | None) -> None:
+    """The handshake was given up before."""

@@ -39,7 +39,7 @@ class Access:
             else ClientTls(clients.context, clients.required, clients.binding or b"")
         )
         context.server_tls = (
-            None if servers.context is None else ServerTls(servers.context, servers.required, False)
+            None if servers.context is None else ServerTls(servers.context, servers.required, servers.direct)
         )
         context.hba = self.hba
         context.ident = self.ident

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple, NoReturn
 
-from pooler.config.settings import SETTINGS, AuthType, Settings, SslMode
+from pooler.config.settings import SETTINGS, AuthType, Settings, SslMode, SslNegotiation
 from pooler.relay.certificates import (
     CertificateError,
     VerifiedServer,
@@ -22,9 +22,7 @@ from pooler.relay.certificates import (
     pem_certificates,
     read_certificate,
 )
-
-ALPN: Final = "postgresql"
-"""The application protocol that both sides name; direct TLS has to agree on it."""
+from pooler.relay.tls import ALPN_PROTOCOL, describe_failure
 
 EXPIRY_DAYS: Final = 30
 
@@ -56,8 +54,6 @@ YdEIqUuyyOP7uWrat2DX9GgdT0Kj3jlN9K5W7edjcrsZCwenyO4KbXCeAvzhzffi
 ssbzSibBsu/6iGtCOGEoXJf//////////wIBAg==
 -----END DH PARAMETERS-----
 """
-
-_PLACE_IN_C: Final = re.compile(r" \(_ssl\.c:\d+\)$")
 
 
 class TlsError(Exception):
@@ -95,6 +91,8 @@ class Side:
     """For the log, when the side is new."""
     fingerprint: bytes
     """Of the settings and files that it was made from."""
+    direct: bool = False
+    """Whether a handshake with a server begins without asking."""
 
     @property
     def required(self) -> bool:
@@ -117,6 +115,7 @@ def load(settings: Settings, old: Tls | None = None) -> Tls:
     is another one, the connections to servers have to be replaced.
     """
     _check_client_settings(settings)
+    _check_server_settings(settings)
     clients = _load_side(_Source(settings, "client"), None if old is None else old.clients)
     servers = _load_side(_Source(settings, "server"), None if old is None else old.servers)
     if old is not None and clients is old.clients and servers is old.servers:
@@ -147,18 +146,6 @@ def parse_protocols(text: str) -> frozenset[ssl.TLSVersion]:
     if not versions:
         raise ValueError("no TLS version is left")
     return versions
-
-
-def tls_text(ssl_object: ssl.SSLObject) -> str:
-    """Version and cipher of a connection, such as `TLSv1.3/TLS_AES_256_GCM_SHA384`."""
-    cipher = ssl_object.cipher()
-    return f"{ssl_object.version() or '-'}/{cipher[0] if cipher else '-'}"
-
-
-def describe_failure(error: Exception) -> str:
-    """What went wrong in a handshake or with a file, for the log: without ssl's line number."""
-    text = error.strerror if isinstance(error, OSError) else None
-    return _PLACE_IN_C.sub("", text or str(error)) or type(error).__name__
 
 
 # One side --------------------------------------------------------------------------------------------------
@@ -192,7 +179,7 @@ class _Source:
         if self.mode is SslMode.DISABLE:
             return b""
         names = ["tls_protocols", "tls_ciphers", "tls13_ciphers", *self.files]
-        names += ["tls_dheparams", "tls_ecdhcurve"] * self.accepts
+        names += ["tls_dheparams", "tls_ecdhcurve"] if self.accepts else ["tls_sslnegotiation"]
         texts = [(name, self.value(name)) for name in names]
         digests = [hashlib.sha256(data).digest() for data in self.files.values()]
         everything = repr((self.mode, texts, digests))
@@ -223,6 +210,14 @@ def _check_client_settings(settings: Settings) -> None:
         raise TlsError(f"client_tls_sslmode = {shown} requires client_tls_ca_file")
 
 
+def _check_server_settings(settings: Settings) -> None:
+    """Direct TLS cannot go on in clear, so that must not be what the mode allows; libpq's rule."""
+    mode = settings.server_tls_sslmode
+    if settings.server_tls_sslnegotiation is SslNegotiation.DIRECT and mode < SslMode.REQUIRE:
+        shown = SETTINGS["server_tls_sslmode"].show(mode)
+        raise TlsError(f"server_tls_sslnegotiation = direct cannot be with server_tls_sslmode = {shown}")
+
+
 def _load_side(source: _Source, old: Side | None) -> Side:
     fingerprint = source.fingerprint()
     if old is not None and old.fingerprint == fingerprint:
@@ -243,6 +238,7 @@ def _load_side(source: _Source, old: Side | None) -> Side:
         _used(source, "tls_cert_file", own, found) + _used(source, "tls_ca_file", authorities, found),
         tuple(found),
         fingerprint,
+        not source.accepts and source.settings.server_tls_sslnegotiation is SslNegotiation.DIRECT,
     )
 
 
@@ -284,7 +280,7 @@ def _new_context(source: _Source, authorities: list[bytes], found: list[str]) ->
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if source.accepts else ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    context.set_alpn_protocols([ALPN])
+    context.set_alpn_protocols([ALPN_PROTOCOL])
     _set_versions(context, source)
     _set_ciphers(context, source)
     _load_key_pair(context, source, found)

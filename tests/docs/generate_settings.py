@@ -50,6 +50,8 @@ NOTES: Final[Mapping[str, str]] = {
     "server_reset_query": "A server on which it fails is closed.",
     "client_tls13_ciphers": "Python before 3.15 cannot choose them: refused there.",
     "server_tls13_ciphers": "Python before 3.15 cannot choose them: refused there.",
+    "server_tls_sslnegotiation": "PgBouncer has no such setting. `direct` takes PostgreSQL 17 or later, and "
+    "`server_tls_sslmode` of `require` or stricter.",
     "track_extra_parameters": "PostgreSQL has to report them. `application_name`, `client_encoding`, "
     "`DateStyle`, `standard_conforming_strings` and `TimeZone` are always kept.",
     "unix_socket_dir": "Servers without `host` are looked for there too.",

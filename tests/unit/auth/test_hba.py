@@ -105,6 +105,10 @@ def short(rule: HbaRule) -> str:
         ("host a b all ldap", ["1 host 'a' 'b' ldap <>"]),
         ('host a b all ldap x="y # z", "w"=1 # v\t\n', ["1 host 'a' 'b' ldap <x=\"y # z\", \"w\"=1 # v>"]),
         ('host a b all ldap,x="', ["1 host 'a' 'b' ldap <,x=\">"]),
+        (
+            'hostssl a b all ldap x="clientcert=no", clientcert=verify-full, y=1 # clientcert=no',
+            ["1 hostssl 'a' 'b' ldap clientcert=verify-full <x=\"clientcert=no\", , y=1 # clientcert=no>"],
+        ),
         # Continued lines.
         ("local a\\\n,b u md5\nlocal c d md5", ["1 local 'a','b' 'u' md5", "3 local 'c' 'd' md5"]),
         ("\nlocal \\\r\n a b \\\r\n md5\r\n", ["2 local 'a' 'b' md5"]),
@@ -175,6 +179,12 @@ def test_rules(text: str, rules: list[str]) -> None:
         ("local all all peer map=m1 map=m2", "option map is given twice"),
         ("host all all all md5 clientcert=verify-ca", "clientcert is an option of hostssl only"),
         ("hostssl all all all md5 clientcert=1", "clientcert is verify-ca or verify-full"),
+        ("hostssl all all all ldap clientcert=1", "clientcert is verify-ca or verify-full"),
+        ("host all all all ldap x=1 clientcert=verify-ca", "clientcert is an option of hostssl only"),
+        (
+            "hostssl all all all ldap clientcert=verify-ca clientcert=verify-full",
+            "option clientcert is given twice",
+        ),
         (
             "hostssl all all all cert clientcert=verify-ca",
             "clientcert can only be verify-full with the method cert",

@@ -8,15 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pooler.auth.ident import (
-    MAX_PROGRAM,
-    MAX_SYSTEM_USER,
-    IdentLine,
-    IdentMaps,
-    Regex,
-    parse_ident,
-    parse_ident_text,
-)
+from pooler.auth.ident import IdentLine, IdentMaps, parse_ident, parse_ident_text
+from pooler.auth.regex import MAX_PROGRAM, MAX_SYSTEM_USER, Regex
 from pooler.config.errors import ConfigErrors
 
 

@@ -25,7 +25,7 @@ AUTH_QUERY = (
 )
 
 # Name, type, default, key of [databases], key of [users], changeable; the order is that of the documentation,
-# which is that of SHOW CONFIG.
+# which is that of SHOW CONFIG. server_tls_sslnegotiation is our own.
 TABLE = [
     ("admin_users", "text", "", None, None, True),
     ("application_name_add_host", "int", "0", None, None, True),
@@ -106,6 +106,7 @@ TABLE = [
     ("server_tls_key_file", "text", "", None, None, True),
     ("server_tls_protocols", "text", "secure", None, None, True),
     ("server_tls_sslmode", "enum", "prefer", None, None, True),
+    ("server_tls_sslnegotiation", "enum", "postgres", None, None, True),
     ("so_reuseport", "int", "0", None, None, False),
     ("stats_period", "int", "60", None, None, True),
     ("stats_users", "text", "", None, None, True),
@@ -137,8 +138,8 @@ TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def test_there_are_100_settings_in_the_order_of_show_config() -> None:
-    assert len(TABLE) == 100
+def test_there_are_100_settings_and_one_of_our_own_in_the_order_of_show_config() -> None:
+    assert len(TABLE) == 100 + 1
     assert list(SETTINGS) == [row[0] for row in TABLE]
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pooler.relay.tls import ALPN_PROTOCOL, version_and_cipher
 from pooler.service import tls
 from tests.support.certificates import handshake
 from tests.unit.service.tls_peers import (
@@ -140,7 +141,7 @@ def test_all_ciphers_and_chosen_ones_are_to_be_had(files: Values, verifying: Val
         (connecting(verifying, server_tls_ciphers=chosen), server(only=TLS12)),
     ):
         ssl_object = handshake(connects, accepts, "localhost")[0]
-        assert tls.tls_text(ssl_object) == f"TLSv1.2/{chosen}"
+        assert version_and_cipher(ssl_object) == f"TLSv1.2/{chosen}"
 
 
 @pytest.mark.parametrize("text", ["nonsense", "TLS_AES_128_GCM_SHA256", "\0", "\ud800"])
@@ -229,7 +230,7 @@ def test_dhe_is_offered_unless_it_is_switched_off(parameters: str, offered: bool
     connects = client(only=TLS12)
     connects.set_ciphers("kDHE")
     if offered:
-        assert tls.tls_text(handshake(connects, accepts)[0]).startswith("TLSv1.2/DHE-RSA-")
+        assert version_and_cipher(handshake(connects, accepts)[0]).startswith("TLSv1.2/DHE-RSA-")
     else:
         with pytest.raises(ssl.SSLError):
             handshake(connects, accepts)
@@ -270,7 +271,7 @@ def test_the_dh_group_is_the_one_of_rfc_7919() -> None:
 
 def test_both_sides_speak_the_protocol_of_postgresql(files: Values, verifying: Values) -> None:
     for ssl_object in handshake(connecting(verifying), accepting(files), "localhost"):
-        assert ssl_object.selected_alpn_protocol() == tls.ALPN == "postgresql"
+        assert ssl_object.selected_alpn_protocol() == ALPN_PROTOCOL == "postgresql"
 
 
 def test_another_application_protocol_is_not_agreed_on(files: Values) -> None:
@@ -309,6 +310,6 @@ def test_a_connection_is_described_as_show_has_it(files: Values) -> None:
     ends = handshake(connects, accepting(files))
     unconnected = client().wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO())
 
-    assert [tls.tls_text(end) for end in ends] == ["TLSv1.2/ECDHE-ECDSA-AES256-GCM-SHA384"] * 2
-    assert tls.tls_text(handshake(client(), accepting(files))[1]) == "TLSv1.3/TLS_AES_256_GCM_SHA384"
-    assert tls.tls_text(unconnected).endswith("/-")
+    assert [version_and_cipher(end) for end in ends] == ["TLSv1.2/ECDHE-ECDSA-AES256-GCM-SHA384"] * 2
+    assert version_and_cipher(handshake(client(), accepting(files))[1]) == "TLSv1.3/TLS_AES_256_GCM_SHA384"
+    assert version_and_cipher(unconnected).endswith("/-")

@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pooler.config.settings import Settings, SslMode
+from pooler.relay.tls import describe_failure
 from pooler.service import tls
 from tests.support import certificates
 from tests.support.certificates import Authority, handshake
@@ -167,9 +168,9 @@ def test_a_failure_is_described_without_the_place_in_the_source() -> None:
         handshake(client(), server(None))
 
     assert "_ssl.c" in str(raised.value)
-    assert tls.describe_failure(raised.value) == "[SSL: NO_SHARED_CIPHER] no shared cipher"
-    assert tls.describe_failure(FileNotFoundError(2, "No such file")) == "No such file"
-    assert tls.describe_failure(TimeoutError()) == "TimeoutError"
+    assert describe_failure(raised.value) == "no shared cipher"
+    assert describe_failure(FileNotFoundError(2, "No such file")) == "No such file"
+    assert describe_failure(TimeoutError()) == "TimeoutError"
 
 
 # Permissions -----------------------------------------------------------------------------------------------
