@@ -1,13 +1,13 @@
 """The one table of admin commands, and how a query becomes a reply."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from types import MappingProxyType
 from typing import Final
 
 from pooler.admin import actions
-from pooler.admin.console import Console, Reply, Result, require_admin
+from pooler.admin.console import Column, Console, Reply, Result, require_admin
 from pooler.admin.parser import Statement, fold, invalid_command, parse
 from pooler.admin.tables import HELP, SHOW_GROUPS, SHOW_TABLES
 from pooler.wire.messages import TEXT, notice
@@ -57,15 +57,46 @@ class Command:
         return self.words is None or fold(argument) in self.words
 
 
-def execute(console: Console, text: str) -> Reply:
-    """Runs one query of the simple protocol. Raises AdminError."""
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A query that is understood, and has not run yet: what the extended protocol prepares and describes.
+
+    `columns` are those of its result, None if it has no rows; `parameters` the type oids of $1 and so on. `run`
+    gets a value for each of them, raises AdminError, and may be called again.
+    """
+
+    run: Callable[[Console, Sequence[object]], Reply]
+    columns: Sequence[Column] | None = None
+    parameters: tuple[int, ...] = ()
+
+
+def prepare(text: str) -> Prepared:
+    """Understands one query. Raises AdminError."""
     statement = parse(text)
     command = COMMANDS.get(statement.verb)
     if command is None or not command.takes(statement.argument):
         raise invalid_command(text)
-    if command.admin_only:
-        require_admin(console)
-    return command.run(console, statement)
+
+    def run(console: Console, values: Sequence[object]) -> Reply:
+        if command.admin_only:
+            require_admin(console)
+        return command.run(console, statement)
+
+    return Prepared(run, shown_columns(statement) if command.run is show else None)
+
+
+def execute(console: Console, text: str) -> Reply:
+    """Runs one query of the simple protocol. Raises AdminError."""
+    return prepare(text).run(console, ())
+
+
+def shown_columns(statement: Statement) -> Sequence[Column] | None:
+    """The columns of a SHOW; None where it has none, or fails."""
+    name = fold(statement.argument)
+    if name in FAKE_SETTINGS:
+        return [(name, TEXT)]
+    table = SHOW_TABLES.get(name)
+    return None if table is None or table is HELP else table.columns
 
 
 def show(console: Console, statement: Statement) -> Reply:
