@@ -65,6 +65,8 @@ class Setting:
     user_key: str | None
     """The key of an entry of `[users]` that overrides it, if there is one."""
     help: str
+    secret: bool = False
+    """Whether its value may hold a password: only SHOW CONFIG shows it, as in PgBouncer."""
 
     def parse(self, text: str) -> Any:
         """Read a value; ValueError names the setting, the value and what is expected."""
@@ -100,6 +102,7 @@ def setting(
             "database_key": database,
             "user_key": user,
             "help": help,
+            "secret": secret,
         },
     )
 

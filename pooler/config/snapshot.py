@@ -4,6 +4,8 @@
 changes everything or nothing.
 """
 
+import hashlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
@@ -20,7 +22,7 @@ from pooler.config.entries import (
     parse_user,
 )
 from pooler.config.errors import ConfigError, ConfigErrors, Origin
-from pooler.config.ini import Item, KeyValue, SectionStart, parse_ini
+from pooler.config.ini import Item, KeyValue, Reader, SectionStart, parse_ini, read_bytes
 from pooler.config.settings import DEFAULTS, SETTINGS, Settings
 from pooler.config.unsupported import PEERS_REFUSAL, refused_setting, unsupported_value
 
@@ -60,18 +62,32 @@ class Snapshot:
     file: str = ""
     explicit: Mapping[str, Origin] = field(default_factory=dict)
     """The settings that the file itself sets, and where."""
+    content: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
+    """What was read: file and includes by real path, a digest of each."""
 
 
-def load(path: str) -> Snapshot:
+def load(path: str, read: Reader = read_bytes) -> Snapshot:
     """Read a configuration file; names in it are relative to the directory that the process runs in.
 
     `settings.conffile` is the file itself unless it names another. Raises ConfigErrors with every mistake in
     the file and its includes, in their order.
     """
+    content: dict[str, bytes] = {}
+
+    def noting(name: str) -> bytes:
+        data = read(name)
+        content[os.path.realpath(name)] = digest(data)
+        return data
+
     loader = _Loader(path)
-    for item in parse_ini(path):
+    for item in parse_ini(path, noting):
         loader.take(item)
-    return loader.snapshot()
+    return replace(loader.snapshot(), content=MappingProxyType(content))
+
+
+def digest(data: bytes) -> bytes:
+    """What tells one content of a file from another."""
+    return hashlib.sha256(data).digest()
 
 
 class _Loader:
