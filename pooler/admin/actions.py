@@ -1,21 +1,24 @@
 """The commands that change something. Texts, tags and the order of the checks are PgBouncer's (its usage.md).
 
 Where PgBouncer leaves a waiting PAUSE or WAIT_CLOSE without an answer (RESUME by somebody else, a cancel
-request), the command fails here.
+request), the command fails here. What waits for a pause is in `pauses`.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from pooler.admin.console import Console, Reply, Result, Wait
-from pooler.admin.errors import QUERY_CANCELED, AdminError
+from pooler.admin.errors import AdminError
 from pooler.admin.host import AdminHost
 from pooler.admin.parser import Statement, fold
+from pooler.admin.pauses import EVERYTHING, PendingPause, while_in_force
 from pooler.config.errors import ConfigErrors
 from pooler.pool.catalog import Database
 from pooler.pool.members import Client
 from pooler.pool.registry import Pause, Registry, Shutdown
+from pooler.relay.cancelled import cancel_running
+from pooler.relay.client import ClientConnection
 from pooler.wire import messages
 from pooler.wire.messages import CONFIG_FILE_ERROR
 
@@ -25,6 +28,7 @@ _SHUTDOWN_MODES: Final[Mapping[str, Shutdown]] = {
     "": Shutdown.IMMEDIATE,
     "wait_for_servers": Shutdown.WAIT_FOR_SERVERS,
     "wait_for_clients": Shutdown.WAIT_FOR_CLIENTS,
+    "immediate": Shutdown.IMMEDIATE,
 }
 
 
@@ -44,12 +48,8 @@ def pause(console: Console, statement: Statement) -> Reply:
     registry = console.host.registry
     _refuse_while_paused(registry)
     _log_command(registry, "PAUSE", statement)
-    if not statement.argument:
-        registry.set_pause(Pause.PAUSE)
-        return _while("PAUSE", lambda: registry.pause is Pause.PAUSE, lambda: registry.servers_in_use() == 0)
-    database = _database(console, statement.argument, "pause")
-    registry.set_database_pause(database, True)
-    return _while("PAUSE", lambda: database.paused, lambda: registry.servers_in_use(database) == 0)
+    database = _database(console, statement.argument, "pause") if statement.argument else None
+    return PendingPause(console, database, statement.seconds).wait()
 
 
 def resume(console: Console, statement: Statement) -> Reply:
@@ -63,6 +63,7 @@ def resume(console: Console, statement: Statement) -> Reply:
         if registry.pause is Pause.NONE:
             raise AdminError("pooler is not paused/suspended")
         full_resume(console.host)
+        console.host.pauses.settle(EVERYTHING)
         return Result("RESUME")
     database = registry.find_database(name)
     if database is None:
@@ -70,6 +71,7 @@ def resume(console: Console, statement: Statement) -> Reply:
     if not database.paused:
         raise AdminError(f"database {name} is not paused")
     registry.set_database_pause(database, False)
+    console.host.pauses.settle(name)
     return Result("RESUME")
 
 
@@ -81,7 +83,9 @@ def suspend(console: Console, statement: Statement) -> Reply:
         raise AdminError("cannot suspend with paused databases")
     _log_command(registry, "SUSPEND", statement)
     host.suspend()
-    return _while("SUSPEND", lambda: registry.pause is Pause.SUSPEND, host.is_drained)
+    return while_in_force(
+        "SUSPEND", lambda: registry.pause is Pause.SUSPEND, host.is_drained, host.resume_from_suspend
+    )
 
 
 def reconnect(console: Console, statement: Statement) -> Reply:
@@ -119,6 +123,7 @@ def kill(console: Console, statement: Statement) -> Reply:
         databases = [database for database in used if not database.admin]
     for database in databases:
         registry.set_database_pause(database, True)
+        console.host.pauses.settle(database.name)
         for pool in registry.pools_of(database):
             registry.remove_pool(pool)
     return Result("KILL")
@@ -164,6 +169,19 @@ def kill_client(console: Console, statement: Statement) -> Reply:
     return Result("KILL_CLIENT")
 
 
+def cancel_client(console: Console, statement: Statement) -> Reply:
+    """CANCEL_CLIENT: what the client's own cancel request would do to the query that it runs."""
+    number = _NUMBER.match(statement.argument)
+    if number is None:
+        raise AdminError("invalid client pointer supplied")
+    client = _find_client(console.host.registry, int(number[1]))
+    if client is None:
+        raise AdminError("client not found")
+    if not isinstance(client, ClientConnection) or not cancel_running(client):
+        raise AdminError(f"client {client.id} runs no query that could be cancelled")
+    return Result("CANCEL_CLIENT")
+
+
 def reload(console: Console, statement: Statement) -> Reply:
     """RELOAD: takes over the configuration file, or nothing of it."""
     registry = console.host.registry
@@ -171,11 +189,16 @@ def reload(console: Console, statement: Statement) -> Reply:
     try:
         console.host.reload()
     except ConfigErrors as errors:
-        for error in errors.errors:
-            registry.log.error(str(error))
-        message = "RELOAD failed, see logs for additional details"
-        raise AdminError(message, CONFIG_FILE_ERROR, detail=str(errors)) from None
+        raise reload_failed(registry, errors) from None
     return Result("RELOAD")
+
+
+def reload_failed(registry: Registry, errors: ConfigErrors) -> AdminError:
+    """Logs what is wrong with the configuration, and says it to the admin."""
+    for error in errors.errors:
+        registry.log.error(str(error))
+    message = "RELOAD failed, see logs for additional details"
+    return AdminError(message, CONFIG_FILE_ERROR, detail=str(errors))
 
 
 def set_setting(console: Console, statement: Statement) -> Reply:
@@ -244,14 +267,3 @@ def _required(statement: Statement) -> str:
 def _find_client(registry: Registry, number: int) -> Client | None:
     logged_in = (client for client in registry.clients() if client.place is not registry.login_clients)
     return next((client for client in logged_in if client.id == number), None)
-
-
-def _while(verb: str, in_force: Callable[[], bool], reached: Callable[[], bool]) -> Wait:
-    """Waits until a pause is complete; it fails if somebody ends the pause before."""
-
-    def outcome() -> Result:
-        if not in_force():
-            raise AdminError(f"{verb} was ended by RESUME", QUERY_CANCELED)
-        return Result(verb)
-
-    return Wait(lambda: not in_force() or reached(), outcome)

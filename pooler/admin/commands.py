@@ -6,9 +6,9 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import Final
 
-from pooler.admin import actions
+from pooler.admin import actions, audit, reload_preview, save_config
 from pooler.admin.console import Column, Console, Reply, Result, require_admin
-from pooler.admin.parser import Statement, fold, invalid_command, parse
+from pooler.admin.parser import DRY_RUN, TIMEOUT, Statement, fold, invalid_command, parse
 from pooler.admin.tables import HELP, SHOW_GROUPS, SHOW_TABLES
 from pooler.wire.messages import TEXT, notice
 
@@ -51,6 +51,12 @@ class Command:
     """Whether stats_users may not run it."""
     words: tuple[str, ...] | None = None
     """The only arguments that there are, in lower case, empty for none; None where it can be any word."""
+    option: str = ""
+    """What makes it another command than that of the verb alone, as `Statement.option`."""
+    columns: Sequence[Column] | None = None
+    """Of its rows, where it has any; not of SHOW, which has those of the table."""
+    acts: bool = True
+    """Whether it is for the audit: it changes something, or tries to."""
 
     def takes(self, argument: str) -> bool:
         """Whether this may be its argument; otherwise the query is no command at all."""
@@ -73,16 +79,33 @@ class Prepared:
 def prepare(text: str) -> Prepared:
     """Understands one query. Raises AdminError."""
     statement = parse(text)
-    command = COMMANDS.get(statement.verb)
+    command = find_command(statement)
     if command is None or not command.takes(statement.argument):
         raise invalid_command(text)
 
-    def run(console: Console, values: Sequence[object]) -> Reply:
+    def run_unaudited(console: Console) -> Reply:
         if command.admin_only:
             require_admin(console)
         return command.run(console, statement)
 
-    return Prepared(run, shown_columns(statement) if command.run is show else None)
+    def run(console: Console, values: Sequence[object]) -> Reply:
+        if not command.acts or _is_ignored(statement):
+            return run_unaudited(console)
+        return audit.audited(console, statement, lambda: run_unaudited(console))
+
+    return Prepared(run, shown_columns(statement) if command.run is show else command.columns)
+
+
+def find_command(statement: Statement) -> Command | None:
+    """What a statement asks for, if there is such a command."""
+    if statement.option:
+        return OPTION_COMMANDS.get((statement.verb, statement.option))
+    return COMMANDS.get(statement.verb)
+
+
+def _is_ignored(statement: Statement) -> bool:
+    """What drivers set in every session, which changes nothing."""
+    return statement.verb == "set" and (statement.value is None or fold(statement.argument) in FAKE_SETTINGS)
 
 
 def execute(console: Console, text: str) -> Reply:
@@ -133,8 +156,8 @@ def help_text() -> str:
 _SHOW_FORMS: Final = tuple("|".join(table.name.upper() for table in group) for group in SHOW_GROUPS)
 
 COMMAND_TABLE: Final = (
-    Command("show", _SHOW_FORMS, show, Risk.NONE, "Show one of these tables", admin_only=False),
-    Command("select", (), show, Risk.NONE, "The same as SHOW", admin_only=False),
+    Command("show", _SHOW_FORMS, show, Risk.NONE, "Show one of these tables", admin_only=False, acts=False),
+    Command("select", (), show, Risk.NONE, "The same as SHOW", admin_only=False, acts=False),
     Command(
         "set",
         ("key = arg",),
@@ -145,11 +168,39 @@ COMMAND_TABLE: Final = (
     ),
     Command("reload", ("",), actions.reload, Risk.CHANGE, "Take over the configuration file", words=("",)),
     Command(
+        "reload",
+        ("DRY RUN",),
+        reload_preview.dry_run,
+        Risk.NONE,
+        "Show what RELOAD would change",
+        words=("",),
+        option=DRY_RUN,
+        columns=reload_preview.COLUMNS,
+        acts=False,
+    ),
+    Command(
+        "save",
+        ("CONFIG",),
+        save_config.save,
+        Risk.CHANGE,
+        "Write what was SET into the configuration file",
+        words=("config",),
+        columns=save_config.COLUMNS,
+    ),
+    Command(
         "pause",
         ("[<db>]",),
         actions.pause,
         Risk.HOLD,
         "Let no more queries start, and close the server connections as they become free",
+    ),
+    Command(
+        "pause",
+        ("[<db>] TIMEOUT <seconds>",),
+        actions.pause,
+        Risk.HOLD,
+        "The same, taken back if it is not complete in time",
+        option=TIMEOUT,
     ),
     Command("resume", ("[<db>]",), actions.resume, Risk.NONE, "Go on after PAUSE, KILL or SUSPEND"),
     Command("disable", ("<db>",), actions.disable, Risk.CLOSE, "Refuse new clients of a database"),
@@ -166,6 +217,13 @@ COMMAND_TABLE: Final = (
         "kill_client", ("<client_id>",), actions.kill_client, Risk.CLOSE, "Close one client's connection"
     ),
     Command(
+        "cancel_client",
+        ("<client_id>",),
+        actions.cancel_client,
+        Risk.CHANGE,
+        "Cancel the query that a client is running",
+    ),
+    Command(
         "suspend",
         ("",),
         actions.suspend,
@@ -175,11 +233,11 @@ COMMAND_TABLE: Final = (
     ),
     Command(
         "shutdown",
-        ("", "WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS"),
+        ("", "WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS", "IMMEDIATE"),
         actions.shutdown,
         Risk.CLOSE,
         "End the pooler: at once, or when servers or clients are through",
-        words=("", "wait_for_servers", "wait_for_clients"),
+        words=("", "wait_for_servers", "wait_for_clients", "immediate"),
     ),
     Command(
         "wait_close",
@@ -192,6 +250,11 @@ COMMAND_TABLE: Final = (
 """In the order of SHOW HELP."""
 
 COMMANDS: Final[Mapping[str, Command]] = MappingProxyType(
-    {command.verb: command for command in COMMAND_TABLE}
+    {command.verb: command for command in COMMAND_TABLE if not command.option}
 )
 """By verb."""
+
+OPTION_COMMANDS: Final[Mapping[tuple[str, str], Command]] = MappingProxyType(
+    {(command.verb, command.option): command for command in COMMAND_TABLE if command.option}
+)
+"""By verb and option."""

@@ -41,11 +41,13 @@ class Result:
 class Wait:
     """A command that is not done yet: once `over` is true, `outcome` makes its result, or raises AdminError.
 
-    Without an `outcome` nothing is said then; the console client has only been held up.
+    Without an `outcome` nothing is said then; the console client has only been held up. `abandoned` is called
+    with the reason, instead of `outcome`, when the client cancels the command or goes away.
     """
 
     over: Callable[[], bool]
     outcome: Callable[[], Result] | None = None
+    abandoned: Callable[[str], None] | None = None
 
 
 Reply = Result | Wait

@@ -1,10 +1,21 @@
 """What the admin console needs of the process that it is the console of."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from pooler.config.save import Saved
+from pooler.config.snapshot import Snapshot
 from pooler.pool.registry import Registry, Shutdown
+
+if TYPE_CHECKING:
+    from pooler.admin.audit import Audit
+    from pooler.admin.pauses import PauseClaims
+
+Change = tuple[str, str, str, str | None, str | None, str]
+"""Something that RELOAD would change: section, key, what happens to it, old and new value (None: there is
+none), and what it needs to take effect.
+"""
 
 
 class AdminHost(Protocol):
@@ -13,6 +24,14 @@ class AdminHost(Protocol):
     @property
     def registry(self) -> Registry:
         """Databases, users, pools, and what state they are in."""
+
+    @property
+    def audit(self) -> "Audit":
+        """The last commands."""
+
+    @property
+    def pauses(self) -> "PauseClaims":
+        """The pauses that are not complete."""
 
     def version_line(self) -> str:
         """SHOW VERSION."""
@@ -32,11 +51,28 @@ class AdminHost(Protocol):
     def reload(self) -> None:
         """Reads the configuration again. Raises ConfigErrors, before anything has changed or was logged."""
 
+    def preview_reload(self) -> tuple[Snapshot, Sequence[Change]]:
+        """Reads and checks all that `reload` would, and changes nothing: gives the configuration, and what is
+        new in the files that it names. Raises ConfigErrors as `reload` does.
+        """
+
     def set_setting(self, name: str, text: str) -> str | None:
-        """Changes a setting until the next RELOAD; one that only a restart may change stays as it is.
+        """Changes a setting until the next RELOAD.
 
         Returns a notice for the admin if something is missing for it to have an effect.
-        Raises KeyError if there is no such setting, ValueError if it cannot be that.
+        Raises KeyError if there is no such setting, ValueError if it cannot be that, or not before a restart.
+        """
+
+    def read_config(self) -> Snapshot:
+        """The configuration file as it is now, its other files unread. Raises ConfigErrors."""
+
+    def values_set(self) -> Mapping[str, str]:
+        """What was SET since the last RELOAD, texts by name."""
+
+    def save_config(self) -> tuple[Sequence[Saved], Sequence[str]]:
+        """Writes what was SET into the configuration file; returns that, and the names of the backups.
+
+        Raises EditRefused, OSError, and ConfigErrors if a pooler could not start with it.
         """
 
     def suspend(self) -> None:

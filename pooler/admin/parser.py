@@ -3,6 +3,11 @@
     WORD [WORD] [;]
     SET KEY = VALUE [;]      also with TO, and with VALUE in single quotes
 
+and, which PgBouncer has not,
+
+    RELOAD DRY RUN [;]
+    PAUSE [WORD] TIMEOUT SECONDS [;]
+
 A word is made of ASCII letters, digits and `_`, or of anything in double quotes, where `""` is a quote. All
 is done on bytes: that is what limits count, and only ASCII letters have a case here.
 """
@@ -32,18 +37,30 @@ _COMMAND: Final = re.compile(rb"%b*%b(?:%b+%b)?%b" % (_BLANK, _WORD, _BLANK, _WO
 _SET_STRING: Final = re.compile(_SET + _STRING + _END, re.IGNORECASE)
 _SET_WORD: Final = re.compile(_SET + _WORD + _END, re.IGNORECASE)
 
+DRY_RUN: Final = "dry run"
+TIMEOUT: Final = "timeout"
+_DRY_RUN: Final = re.compile(rb"%b*reload%b+dry%b+run%b" % (_BLANK, _BLANK, _BLANK, _END), re.IGNORECASE)
+_PAUSE_TIMEOUT: Final = re.compile(
+    rb"%b*pause(?:%b+%b)?%b+timeout%b+([0-9]{1,9}(?:\.[0-9]{1,6})?)%b"
+    % (_BLANK, _BLANK, _WORD, _BLANK, _BLANK, _END),
+    re.IGNORECASE,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Statement:
     """A command as it was written: `verb` in lower case, `argument` empty if there is none.
 
     `value` is only there for `SET argument = value`; `text` is the whole query, for messages that quote it.
+    `option` are the words that make it a command of ours, in lower case, and `seconds` those of TIMEOUT.
     """
 
     verb: str
     argument: str
     value: str | None
     text: str
+    option: str = ""
+    seconds: float | None = None
 
 
 def parse(text: str) -> Statement:
@@ -59,6 +76,11 @@ def parse(text: str) -> Statement:
         if not key:
             raise AdminSyntaxError("bad arguments")
         return Statement("set", key, value, text)
+    if _DRY_RUN.fullmatch(raw):
+        return Statement("reload", "", None, text, DRY_RUN)
+    if match := _PAUSE_TIMEOUT.fullmatch(raw):
+        database = _unquoted(match[1] or b"", ARGUMENT_LIMIT)
+        return Statement("pause", database, None, text, TIMEOUT, float(match[2]))
     raise invalid_command(text)
 
 

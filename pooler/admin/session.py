@@ -90,8 +90,8 @@ class AdminSession(ClientPhase):
         """A console client never waits in a pool."""
 
     def closed(self, refusal: str) -> None:
-        """Gives up what it was waiting for; a PAUSE stays in force."""
-        self._stop_waiting()
+        """Gives up what it was waiting for; a PAUSE that was complete stays in force."""
+        self._abandon("its client disconnected")
         self._buffer.clear()
 
     def cancelled(self) -> None:
@@ -102,7 +102,7 @@ class AdminSession(ClientPhase):
         if self._registry.shutdown is Shutdown.NONE and self._registry.pause is not Pause.NONE:
             full_resume(self.host)
         if waiting:
-            self._stop_waiting()
+            self._abandon("cancelled")
             self._answer(_canceled)
             self._resume_reading()
 
@@ -203,6 +203,12 @@ class AdminSession(ClientPhase):
         elif wait is not None and wait.outcome is not None:
             self._answer(wait.outcome)
         self._resume_reading()
+
+    def _abandon(self, reason: str) -> None:
+        wait = self._wait
+        self._stop_waiting()
+        if wait is not None and wait.abandoned is not None:
+            wait.abandoned(reason)
 
     def _stop_waiting(self) -> None:
         self._forget()

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from pooler.admin import rows_access, rows_connections, rows_pools, rows_process, rows_stats
+from pooler.admin import (
+    audit,
+    config_rows,
+    rows_access,
+    rows_connections,
+    rows_pools,
+    rows_process,
+    rows_stats,
+)
 from pooler.admin.console import Column, Row
 from pooler.admin.host import AdminHost
 from pooler.pool.stats import COUNTERS
@@ -163,6 +171,10 @@ SHOW_GROUPS: Final = (
     (
         ShowTable("logins", _LOGINS, rows_access.logins, admin_only=True),
         ShowTable("certificates", _CERTIFICATES, rows_access.certificates),
+    ),
+    (
+        ShowTable("config_diff", config_rows.COLUMNS, config_rows.differences),
+        ShowTable("audit", audit.COLUMNS, audit.rows),
     ),
 )
 """In the order, and in the lines, of SHOW HELP."""

@@ -98,17 +98,43 @@ def cancel_request(request: ClientConnection, key: bytes) -> bool:
         victim.phase.cancelled()
         return False
     server = victim.link
-    if victim.awaits == SERVER or (isinstance(server, ServerConnection) and server.setting_parameters):
+    if _waits(victim):
         request.disconnect("cancel request for waiting client", notify=False)
         cancel_waiting(victim)
         return False
     if not isinstance(server, ServerConnection):
         request.disconnect("cancel request for idle client", notify=False)
         return False
+    _bind(request, server)
+    return True
+
+
+def cancel_running(victim: ClientConnection) -> bool:
+    """Cancels what a client waits for or runs, as its own request would. Whether there was anything."""
+    if victim.phase is not None or victim.closed:
+        return False
+    if _waits(victim):
+        cancel_waiting(victim)
+        return True
+    server = victim.link
+    if not isinstance(server, ServerConnection) or (len(server.queue) == 0 and not victim.mid_message()):
+        return False
+    _bind(ClientConnection(victim.context), server)
+    return True
+
+
+def _waits(victim: ClientConnection) -> bool:
+    """No server has seen its request yet."""
+    server = victim.link
+    if victim.awaits == SERVER:
+        return True
+    return isinstance(server, ServerConnection) and bool(server.setting_parameters)
+
+
+def _bind(request: ClientConnection, server: ServerConnection) -> None:
     request.pool = server.pool
     request.canceled = server
     server.cancels.append(request)
     request.hold_reading()
     request.move_last(server.pool.waiting_cancels)
     server.pool.launch()
-    return True

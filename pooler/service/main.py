@@ -7,7 +7,7 @@ import codecs
 import gc
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import uvloop
@@ -110,30 +110,34 @@ def tune_garbage_collection() -> None:
 def _handle_signals(pooler: Pooler, loop: asyncio.AbstractEventLoop) -> None:
     registry, log = pooler.registry, pooler.log
 
-    def stop(name: str, mode: Shutdown, text: str) -> None:
+    def stop(name: str, mode: Shutdown, text: str) -> str | None:
         if registry.shutdown is not Shutdown.NONE:
             log.info(f"got {name} while shutting down, fast exit")
             pooler.shutdown(Shutdown.IMMEDIATE)
-            return
+            return None
         log.info(f"got {name}, shutting down, waiting for {text}")
         process.notify_stopping()
         pooler.shutdown(mode)
+        return None
 
-    def quit_() -> None:
+    def quit_() -> str | None:
         log.info("got SIGQUIT, fast exit")
         pooler.shutdown(Shutdown.IMMEDIATE)
+        return None
 
-    def pause() -> None:
+    def pause() -> str | None:
         if registry.pause is Pause.NONE:
             log.info("got SIGUSR1, pausing all activity")
             registry.set_pause(Pause.PAUSE)
-        else:
-            log.info("got SIGUSR1, but already paused/suspended")
+            return None
+        log.info("got SIGUSR1, but already paused/suspended")
+        return "already paused/suspended"
 
-    def resume() -> None:
+    def resume() -> str | None:
         if registry.shutdown is not Shutdown.NONE:
             log.info("got SIGUSR2 while shutting down, ignoring")
-        elif registry.pause is Pause.SUSPEND:
+            return "pooler is shutting down"
+        if registry.pause is Pause.SUSPEND:
             log.info("got SIGUSR2, continuing from SUSPEND")
             pooler.resume_from_suspend()
         elif registry.pause is Pause.PAUSE:
@@ -141,21 +145,27 @@ def _handle_signals(pooler: Pooler, loop: asyncio.AbstractEventLoop) -> None:
             registry.set_pause(Pause.NONE)
         else:
             log.info("got SIGUSR2, but not paused/suspended")
+            return "not paused/suspended"
+        return None
 
-    loop.add_signal_handler(
-        signal.SIGTERM, stop, "SIGTERM", Shutdown.WAIT_FOR_CLIENTS, "all clients disconnect"
+    def on(number: signal.Signals, act: Callable[[], str | None]) -> None:
+        loop.add_signal_handler(number, pooler.audit.signal, number.name, act)
+
+    on(signal.SIGTERM, lambda: stop("SIGTERM", Shutdown.WAIT_FOR_CLIENTS, "all clients disconnect"))
+    on(
+        signal.SIGINT,
+        lambda: stop("SIGINT", Shutdown.WAIT_FOR_SERVERS, "all servers connections to be released"),
     )
-    loop.add_signal_handler(
-        signal.SIGINT, stop, "SIGINT", Shutdown.WAIT_FOR_SERVERS, "all servers connections to be released"
-    )
-    loop.add_signal_handler(signal.SIGQUIT, quit_)
-    loop.add_signal_handler(signal.SIGUSR1, pause)
-    loop.add_signal_handler(signal.SIGUSR2, resume)
-    loop.add_signal_handler(signal.SIGHUP, _reload, pooler)
+    on(signal.SIGQUIT, quit_)
+    on(signal.SIGUSR1, pause)
+    on(signal.SIGUSR2, resume)
+    on(signal.SIGHUP, lambda: _reload(pooler))
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 
-def _reload(pooler: Pooler) -> None:
+def _reload(pooler: Pooler) -> str | None:
+    """Reads the configuration again; returns what went wrong."""
+    failure = None
     pooler.log.info("got SIGHUP, re-reading config")
     process.notify_reloading()
     try:
@@ -164,7 +174,9 @@ def _reload(pooler: Pooler) -> None:
         for error in errors.errors:
             pooler.log.error(str(error))
         pooler.log.warning("config file loading failed")
+        failure = "RELOAD failed, see logs for additional details"
     process.notify_ready()
+    return failure
 
 
 if __name__ == "__main__":

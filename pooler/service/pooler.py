@@ -8,8 +8,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from pooler.admin.audit import Audit
+from pooler.admin.host import Change
+from pooler.admin.pauses import PauseClaims
 from pooler.admin.session import AdminSession, console_welcome
 from pooler.auth.external import ExternalAuth
+from pooler.config.save import Saved
 from pooler.config.settings import SETTINGS, Settings, word_list
 from pooler.config.snapshot import ConfigErrors, Snapshot, load, reloaded, unsupported, unsupported_value
 from pooler.config.userlist import UserlistFile
@@ -24,6 +28,7 @@ from pooler.relay.tasks import install
 from pooler.service import dns
 from pooler.service.accept import Acceptor
 from pooler.service.access import Access, load_access
+from pooler.service.changes import other_files, saved_snapshot
 from pooler.service.log import Log, LogError
 from pooler.service.process import notify_status
 from pooler.service.sockets import Listener, tune_accept, tune_socket
@@ -57,6 +62,9 @@ class Pooler:
         self.config_path = config_path
         self.log = log
         self.quiet = quiet
+        self.audit = Audit(log)
+        self.pauses = PauseClaims()
+        self._values_set: dict[str, str] = {}
         self._loop = loop
         settings = snapshot.settings
         tracked = TrackedParameters(word_list(settings.track_extra_parameters))
@@ -233,17 +241,44 @@ class Pooler:
         The log file is opened anew in any case: whoever rotated it away sent the SIGHUP for that.
         """
         try:
-            fresh = self._load_again()
+            fresh = self.read_config()
             access = load_access(fresh.settings, self.config_path, self._access)
         except ConfigErrors:
             self._reopen_log()
             raise
+        self._values_set.clear()
         self.registry.apply(reloaded(self.registry.snapshot, fresh))
         self._change_access(access)
         self._load_users()
         self._settings_changed(reopen_log=True)
 
-    def _load_again(self) -> Snapshot:
+    def preview_reload(self) -> tuple[Snapshot, list[Change]]:
+        """What `reload` would read, and what is new in the files besides the configuration; nothing changes.
+        Raises ConfigErrors.
+        """
+        fresh = self.read_config()
+        access = load_access(fresh.settings, self.config_path, self._access)
+        return fresh, other_files(self.registry, self._access, access, fresh.settings.auth_file)
+
+    def values_set(self) -> dict[str, str]:
+        """What was SET since the last RELOAD."""
+        return self._values_set
+
+    def save_config(self) -> tuple[list[Saved], list[str]]:
+        """Writes what was SET into the configuration file (SAVE CONFIG), and gives that and the backups.
+
+        Raises EditRefused and OSError, and ConfigErrors if the files that it names do not fit together.
+        """
+        saved, backups, self.registry.snapshot = saved_snapshot(
+            self.registry,
+            self._values_set,
+            lambda settings: load_access(settings, self.config_path, self._access),
+        )
+        self._values_set.clear()
+        return saved, backups
+
+    def read_config(self) -> Snapshot:
+        """The configuration file as it is now. Raises ConfigErrors."""
         fresh = load(self.registry.settings.conffile or self.config_path)
         refused = unsupported(fresh)
         if refused:
@@ -289,14 +324,16 @@ class Pooler:
 
     def set_setting(self, name: str, text: str) -> str | None:
         """Changes a setting until the next RELOAD (SET). Raises KeyError for an unknown one, ValueError for a
-        bad value. Returns what keeps it from having an effect yet, if anything does.
+        bad value and for what takes a restart. Returns what keeps it from having an effect yet, if anything
+        does.
         """
         changed = self.registry.settings.replace(name, text)
         refusal = unsupported_value(name, text)
         if refusal:
             raise ValueError(refusal)
         if not SETTINGS[name].reloadable:
-            return None
+            raise ValueError(f"{name} cannot be changed while the pooler runs: that takes a restart")
+        self._values_set[name] = text
         self.registry.settings = changed
         self.registry.reconfigure()
         self._settings_changed(reopen_log=name.startswith(("log", "syslog", "verbose")))

@@ -5,8 +5,12 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
+from pooler.admin.audit import Audit
+from pooler.admin.host import Change
+from pooler.admin.pauses import PauseClaims
 from pooler.admin.session import AdminSession
 from pooler.config.entries import AutoDatabase, parse_database
+from pooler.config.save import Saved
 from pooler.config.snapshot import Snapshot
 from pooler.pool.lists import MemberList
 from pooler.pool.pool import Pool
@@ -24,13 +28,14 @@ Reply = tuple[str, Any]
 
 
 class FakeLog:
-    """Keeps the lines as `LEVEL prefix message`."""
+    """Keeps the lines as `LEVEL prefix message`, those of the audit for themselves."""
 
     debugging = False
     noisy = False
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.audit: list[str] = []
 
     def error(self, message: str, prefix: str = "") -> None:
         self.lines.append(f"ERROR {prefix}{message}")
@@ -39,7 +44,7 @@ class FakeLog:
         self.lines.append(f"WARNING {prefix}{message}")
 
     def info(self, message: str, prefix: str = "") -> None:
-        self.lines.append(f"LOG {prefix}{message}")
+        (self.audit if message.startswith("audit: ") else self.lines).append(f"LOG {prefix}{message}")
 
     def debug(self, message: str, prefix: str = "") -> None:
         self.lines.append(f"DEBUG {prefix}{message}")
@@ -129,6 +134,13 @@ class FakePooler:
         self.certificates_in_use: list[tuple[str, str, str, datetime]] = []
         self.failure: Exception | None = None
         self.reloads = 0
+        self.audit = Audit(self.log)
+        self.pauses = PauseClaims()
+        self.later: list[tuple[float, Callable[[], None]]] = []
+        self.context.call_later = lambda seconds, callback: self.later.append((seconds, callback))
+        self.file = self.registry.snapshot
+        self.file_changes: list[Change] = []
+        self.saved: tuple[list[Saved], list[str]] = ([], [])
 
     # AdminHost
 
@@ -151,6 +163,22 @@ class FakePooler:
         if self.failure is not None:
             raise self.failure
         self.reloads += 1
+
+    def preview_reload(self) -> tuple[Snapshot, list[Change]]:
+        return self.read_config(), self.file_changes
+
+    def read_config(self) -> Snapshot:
+        if self.failure is not None:
+            raise self.failure
+        return self.file
+
+    def values_set(self) -> dict[str, str]:
+        return dict(self.settings_set)
+
+    def save_config(self) -> tuple[list[Saved], list[str]]:
+        if self.failure is not None:
+            raise self.failure
+        return self.saved
 
     def set_setting(self, name: str, text: str) -> str | None:
         if self.failure is not None:

@@ -16,18 +16,24 @@ HELP = """
 \tSHOW DNS_HOSTS|DNS_ZONES
 \tSHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS
 \tSHOW LOGINS|CERTIFICATES
+\tSHOW CONFIG_DIFF|AUDIT
 \tSET key = arg
 \tRELOAD
+\tRELOAD DRY RUN
+\tSAVE CONFIG
 \tPAUSE [<db>]
+\tPAUSE [<db>] TIMEOUT <seconds>
 \tRESUME [<db>]
 \tDISABLE <db>
 \tENABLE <db>
 \tRECONNECT [<db>]
 \tKILL [<db>]
 \tKILL_CLIENT <client_id>
+\tCANCEL_CLIENT <client_id>
 \tSUSPEND
 \tSHUTDOWN
 \tSHUTDOWN WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS
+\tSHUTDOWN IMMEDIATE
 \tWAIT_CLOSE [<db>]"""
 """The detail of PgBouncer's notice, and what is our own."""
 
@@ -70,7 +76,7 @@ def test_without_log_pooler_errors_it_is_logged_once(pooler: FakePooler, console
     "sql",
     [
         *("", ";", "x", "begin", "commit;", "select 1", "set x", "show", 'show ""', "show x"),
-        *("reload now", "suspend x", "shutdown x", "shutdown immediate"),
+        *("reload now", "suspend x", "shutdown x", "save", "save x", "reload dry"),
     ],
 )
 @pytest.mark.parametrize("is_admin", [True, False])
@@ -86,7 +92,8 @@ def test_unknown_commands_and_arguments_are_no_command_for_anybody(
         *("pause", "pause p0", "resume", "resume p0", "suspend", "reload", "set stats_period = 1"),
         *("kill", "kill p0", "kill_client 1", "kill_client x", "reconnect", "reconnect p0", "show fds"),
         *("disable", "disable p0", "enable", "enable p0", "wait_close", "wait_close p0"),
-        *("shutdown", "shutdown wait_for_clients"),
+        *("shutdown", "shutdown wait_for_clients", "shutdown immediate", "reload dry run", "save config"),
+        *("pause timeout 3", "pause p0 timeout 3", "cancel_client 1", "cancel_client x"),
     ],
 )
 def test_stats_users_may_not(sql: str, pooler: FakePooler) -> None:
@@ -202,8 +209,9 @@ def test_shutdown_that_waits(sql: str, mode: Shutdown, pooler: FakePooler, conso
     assert pooler.log.lines == [f"LOG {sql.upper()} command issued"]
 
 
-def test_shutdown_at_once_is_not_answered(pooler: FakePooler, console: FakeConsole) -> None:
-    assert console.ask("shutdown") == []
+@pytest.mark.parametrize("sql", ["shutdown", "SHUTDOWN IMMEDIATE"])
+def test_shutdown_at_once_is_not_answered(sql: str, pooler: FakePooler, console: FakeConsole) -> None:
+    assert console.ask(sql) == []
     assert console.ask("show state") == []
     assert pooler.shutdowns == [Shutdown.IMMEDIATE]
     assert not console.client.closed

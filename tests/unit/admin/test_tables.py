@@ -82,7 +82,9 @@ def pooler() -> FakePooler:
 
 
 def test_there_are_the_tables_of_pgbouncer_and_our_own() -> None:
-    assert SHOW_TABLES.keys() == READ_FROM_PGBOUNCER.keys() | {"logins", "certificates"}
+    assert SHOW_TABLES.keys() == READ_FROM_PGBOUNCER.keys() | {
+        *("logins", "certificates", "config_diff", "audit"),
+    }
     assert {name for name, table in SHOW_TABLES.items() if table.admin_only} == {"fds", "logins"}
 
 

@@ -193,12 +193,14 @@ def test_a_cancel_request_ends_a_suspension(pooler: FakePooler, console: FakeCon
     assert console.replies() == canceled("canceling statement due to user request")
 
 
-def test_a_cancel_request_leaves_a_paused_database_paused(pooler: FakePooler, console: FakeConsole) -> None:
+def test_a_cancel_request_takes_back_the_pause_of_a_database(
+    pooler: FakePooler, console: FakeConsole
+) -> None:
     pooler.busy_server("p0", "bob")
     assert console.ask("pause p0") == []
     console.session.cancelled()
     assert console.replies() == canceled("canceling statement due to user request")
-    assert pooler.is_paused("p0")
+    assert not pooler.is_paused("p0")
 
 
 def test_a_cancel_request_of_an_idle_admin_ends_the_pause_too(
@@ -227,10 +229,11 @@ def test_an_admin_that_vanishes_is_not_waited_for(pooler: FakePooler, console: F
     console.replies()
     console.client.connection_lost(None)
     assert pooler.registry._waits == []
+    assert pooler.pause() is Pause.NONE
     finish(server)
     pooler.run()
-    assert pooler.pause() is Pause.PAUSE
     assert not console.transport.sent
+    assert any("PAUSE was not complete, taking it back" in line for line in pooler.log.lines)
 
 
 def test_an_admin_killed_while_it_waits(pooler: FakePooler, console: FakeConsole) -> None:
