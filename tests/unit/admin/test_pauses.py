@@ -136,7 +136,8 @@ def test_a_database_named_timeout_can_be_paused() -> None:
 
 
 @pytest.mark.parametrize(
-    "sql", ["pause p0 timeout", "pause p0 timeout x", "pause p0 timeout -1", "pause timeout 1 2", "pause p0 p1"]
+    "sql",
+    ["pause p0 timeout", "pause p0 timeout x", "pause p0 timeout -1", "pause timeout 1 2", "pause p0 p1"],
 )
 def test_what_is_no_time_limit(sql: str, pooler: FakePooler, console: FakeConsole) -> None:
     assert console.error(sql) == f"invalid command '{sql}', use SHOW HELP;"
