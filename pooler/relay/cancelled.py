@@ -119,7 +119,12 @@ def cancel_running(victim: ClientConnection) -> bool:
     server = victim.link
     if not isinstance(server, ServerConnection) or (len(server.queue) == 0 and not victim.mid_message()):
         return False
-    _bind(ClientConnection(victim.context), server)
+    request = ClientConnection(victim.context)
+    # For the log and SHOW CLIENTS: it stands for one of the victim's own.
+    request.database = victim.database
+    request.credentials = victim.credentials
+    request.remote = victim.remote
+    _bind(request, server)
     return True
 
 

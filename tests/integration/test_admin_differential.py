@@ -34,9 +34,10 @@ COMMANDS = [
     *(f"SET {name} = 'x'" for name in DRIVERS),
     *("SELECT POOLS", "select stats;", '"SHOW" "Pools" ;', " \t\r\nshow\tpools\n;\n", "SHOW HELP"),
     # No command, or not in this form.
-    *("", ";", " ", "x", "SHOW", 'SHOW ""', "SHOW x", "SHOW ALL", "SHOW server_version", "SELECT 1", "BEGIN"),
-    *("SHOW POOLS x", "SHOW POOLS;;", "SHOW POOLS; SHOW POOLS", "SHOW 'POOLS'", 'SHOW "POOLS', "SHOW POOLS --"),
-    *("SELECT * FROM pools", "RELOAD x", "SUSPEND x", "SHUTDOWN x", "SHUTDOWN WAIT", "PAUSE 'x'", "PAUSE x-y"),
+    *("", ";", " ", "x", "SHOW", 'SHOW ""', "SHOW x", "SHOW ALL", "SHOW server_version"),
+    *("SELECT 1", "SELECT * FROM pools", "BEGIN", "SHOW POOLS x", "SHOW POOLS;;", "SHOW POOLS; SHOW POOLS"),
+    *("SHOW 'POOLS'", 'SHOW "POOLS', "SHOW POOLS --", "SUSPEND x", "SHUTDOWN x", "SHUTDOWN WAIT", "SAVE"),
+    *("PAUSE 'x'", "PAUSE x-y", "RELOAD x", "RELOAD DRY", "CANCEL_CLIENT_X 1", "PAUSE nowhere TIMEOUT"),
     *("SHOW p\xf6\xf6ls", "KILL_CLIENT", "KILL_CLIENT x", "KILL_CLIENT 99999", 'KILL_CLIENT "-1"'),
     *(LONG[:16], f"SHOW {LONG}", f"PAUSE {LONG}", f'PAUSE "{LONG[2:]}"', f"SET {LONG} = 1", 'SET "" = 1'),
     *(f"SET x = {LONG * 4}", f"SET x = '{LONG * 4}'", f"x {LONG * 40}"),
@@ -44,9 +45,9 @@ COMMANDS = [
     *("SET", "SET x", "SET x =", "SET x y", "SET x = y z", "SET = 1", "SET x = 'it's'", "SET 'x' = 1"),
     *("SET no_such_setting = 1", "SET default_pool_size = many", "SET pool_mode = sometimes"),
     *("SET stats_period = 61", "set stats_period to 62;", "SET stats_period='63'", 'SET stats_period = "64"'),
-    *("SET STATS_PERIOD = 65", "SET server_reset_query = 'SELECT ''x'''", "SET stats_period=", "SET verbose=0"),
-    *("SET log_connections = on", "SET query_wait_timeout = 1.5", "SET query_wait_timeout = '1s'"),
-    "SET server_reset_query = ''",
+    *("SET STATS_PERIOD = 65", "SET server_reset_query = 'SELECT ''x'''", "SET stats_period="),
+    *("SET verbose=0", "SET log_connections = on", "SET query_wait_timeout = 1.5"),
+    *("SET query_wait_timeout = '1s'", "SET server_reset_query = ''"),
     # Databases
     *(f"{verb} {name}" for verb in ("PAUSE", "RESUME", "RECONNECT", "KILL", "DISABLE", "ENABLE", "WAIT_CLOSE")
       for name in ("nowhere", "pgbouncer", '"*"')),
@@ -133,7 +134,7 @@ def _console(stack: ExitStack, process: BouncerProcess, user: str = ADMIN) -> Ra
 
 
 def _expected(ours: Answer, real: Answer) -> Answer:
-    """What ours has to be, given what the real one is: a release that lacks something is excused by its name."""
+    """What ours has to be, given the real one, which is excused by name for columns that it lacks."""
     if real[0][0] == "T" and ours[0][0] == "T":
         there = [(RENAMED.get(name, name), oid) for name, oid in real[0][1]]
         known = {name for name, _ in there}
@@ -191,10 +192,10 @@ def test_reload_fails_alike(pooler: PoolerFactory, pgbouncer: PgBouncerFactory, 
         for process in both:
             process.configure(no_such_setting=1)
         answer, model = _ask(ours, "RELOAD"), _ask(real, "RELOAD")
-        # 1.18 says only "RELOAD failed", and 08P01.
-        assert answer[0][:2] == model[0][:2]
-        assert answer[0][3].startswith(model[0][3].partition(",")[0])
-        assert answer[1:] == model[1:]
+        failure = ("E", "ERROR", "F0000", "RELOAD failed, see logs for additional details")
+        assert answer == [failure, ("Z", "I")]
+        # 1.18 has it in its log alone.
+        assert model in (answer, [("C", "RELOAD"), ("Z", "I")])
 
 
 def test_a_client_is_killed_alike(pooler: PoolerFactory, pgbouncer: PgBouncerFactory, address: str) -> None:

@@ -297,6 +297,9 @@ def test_cancel_client_ends_the_query_and_nothing_else(
             running.result()
         assert value(client, "SELECT 42") == 42
         assert value(other, "SELECT 43") == 43
+        wait_for_pool(process, cl_active=2, cl_active_cancel_req=0, cl_waiting_cancel_req=0)
+        lists = {row["list"]: row["items"] for row in process.admin("SHOW LISTS")}
+        assert lists["used_clients"] == 3, "nothing is left of the request"
 
 
 def test_cancel_client_ends_the_wait_of_one_in_line(process: PoolerProcess) -> None:

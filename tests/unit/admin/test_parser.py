@@ -56,10 +56,33 @@ def test_assignment(text: str, key: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("reload dry run", ("reload", "", "dry run", None)),
+        ("\nRELOAD\tDry  RUN ; ", ("reload", "", "dry run", None)),
+        ("pause timeout 30", ("pause", "", "timeout", 30.0)),
+        ('PAUSE "a b" TIMEOUT 0.25;', ("pause", "a b", "timeout", 0.25)),
+        ("pause timeout timeout 1", ("pause", "timeout", "timeout", 1.0)),
+    ],
+)
+def test_forms_that_pgbouncer_has_not(text: str, expected: tuple[str, str, str, float | None]) -> None:
+    statement = parse(text)
+    assert (statement.verb, statement.argument, statement.option, statement.seconds) == expected
+    assert (statement.value, statement.text) == (None, text)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",
         ";",
+        "reload dry run now",
+        'reload "dry" run',
+        '"reload dry run"x',
+        "pause timeout 1 2",
+        "pause a timeout 1e3",
+        "pause a timeout .5",
+        "pause a timeout 1234567890",
         "show pools; show pools",
         "show pools extra",
         "show pools --",
