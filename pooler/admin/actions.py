@@ -12,7 +12,7 @@ from pooler.admin.console import Console, Reply, Result, Wait
 from pooler.admin.errors import AdminError
 from pooler.admin.host import AdminHost
 from pooler.admin.parser import Statement, fold
-from pooler.admin.pauses import EVERYTHING, PendingPause, while_in_force
+from pooler.admin.pauses import EVERYTHING, PendingPause, wait_for_suspension
 from pooler.config.errors import ConfigErrors
 from pooler.pool.catalog import Database
 from pooler.pool.members import Client
@@ -83,9 +83,7 @@ def suspend(console: Console, statement: Statement) -> Reply:
         raise AdminError("cannot suspend with paused databases")
     _log_command(registry, "SUSPEND", statement)
     host.suspend()
-    return while_in_force(
-        "SUSPEND", lambda: registry.pause is Pause.SUSPEND, host.is_drained, host.resume_from_suspend
-    )
+    return wait_for_suspension(host)
 
 
 def reconnect(console: Console, statement: Statement) -> Reply:

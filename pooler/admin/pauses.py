@@ -5,12 +5,12 @@ that is given up before that, because its time is over or its admin has gone or 
 back, unless somebody else wants it too. One that is complete stays until RESUME.
 """
 
-from collections.abc import Callable
 from time import monotonic_ns
 from typing import Final, cast
 
 from pooler.admin.console import Console, Reply, Result, Wait
 from pooler.admin.errors import QUERY_CANCELED, AdminError
+from pooler.admin.host import AdminHost
 from pooler.pool.catalog import Database
 from pooler.pool.members import Client, Server
 from pooler.pool.registry import Pause, Registry, Shutdown
@@ -110,15 +110,19 @@ class PendingPause:
 
     def _take_back(self) -> bool:
         """Unless others wait for the same pause, it is over, or the pooler is going down with it."""
-        if not self._claims.give_up(self._name, self._token) or not self._in_force():
+        last = self._claims.give_up(self._name, self._token)
+        if not last or not self._in_force() or not _goes_on(self._registry):
             return False
-        if self._database is not None:
-            self._registry.set_database_pause(self._database, False)
-        elif self._registry.shutdown is Shutdown.NONE:
+        if self._database is None:
             self._registry.set_pause(Pause.NONE)
         else:
-            return False
+            self._registry.set_database_pause(self._database, False)
         return True
+
+
+def _goes_on(registry: Registry) -> bool:
+    """Clients are served: also those whose end SHUTDOWN WAIT_FOR_CLIENTS waits for."""
+    return registry.shutdown in (Shutdown.NONE, Shutdown.WAIT_FOR_CLIENTS)
 
 
 def what_holds(registry: Registry, database: Database | None) -> str:
@@ -155,18 +159,21 @@ def _age(since_ns: int) -> str:
     return f"{(monotonic_ns() - since_ns) / 1e9:.1f} s"
 
 
-def while_in_force(
-    verb: str, in_force: Callable[[], bool], reached: Callable[[], bool], undo: Callable[[], None]
-) -> Wait:
-    """Waits until `reached`; it fails if somebody ends the pause before, and is undone if it is given up."""
+def wait_for_suspension(host: AdminHost) -> Wait:
+    """Waits until no buffer holds anything; fails if somebody resumes before, is undone if it is given up."""
+    registry = host.registry
+
+    def in_force() -> bool:
+        return registry.pause is Pause.SUSPEND
 
     def outcome() -> Result:
         if not in_force():
-            raise AdminError(f"{verb} was ended by RESUME", QUERY_CANCELED)
-        return Result(verb)
+            raise AdminError("SUSPEND was ended by RESUME", QUERY_CANCELED)
+        return Result("SUSPEND")
 
     def abandoned(reason: str) -> None:
-        if in_force():
-            undo()
+        if in_force() and _goes_on(registry):
+            registry.log.warning(f"SUSPEND was not complete, taking it back: {reason}")
+            host.resume_from_suspend()
 
-    return Wait(lambda: not in_force() or reached(), outcome, abandoned)
+    return Wait(lambda: not in_force() or host.is_drained(), outcome, abandoned)

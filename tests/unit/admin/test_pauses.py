@@ -187,12 +187,22 @@ def test_what_was_paused_before_is_not_taken_back(pooler: FakePooler, console: F
     assert pooler.is_paused("p0")
 
 
-def test_a_pause_of_a_shutdown_is_not_taken_back(pooler: FakePooler, console: FakeConsole) -> None:
+@pytest.mark.parametrize(
+    ("mode", "pause"),
+    [
+        (Shutdown.WAIT_FOR_SERVERS, Pause.PAUSE),
+        (Shutdown.IMMEDIATE, Pause.PAUSE),
+        (Shutdown.WAIT_FOR_CLIENTS, Pause.NONE),
+    ],
+)
+def test_a_pause_is_taken_back_only_for_clients_that_go_on(
+    mode: Shutdown, pause: Pause, pooler: FakePooler, console: FakeConsole
+) -> None:
     pooler.busy_server("p0", "bob")
     assert console.ask("pause") == []
-    pooler.registry.shutdown = Shutdown.WAIT_FOR_SERVERS
+    pooler.registry.shutdown = mode
     console.client.connection_lost(None)
-    assert pooler.pause() is Pause.PAUSE
+    assert pooler.pause() is pause
 
 
 def test_a_suspension_is_taken_back_when_its_admin_leaves(pooler: FakePooler, console: FakeConsole) -> None:

@@ -145,8 +145,12 @@ LINES = st.sampled_from(
         *("pool_mode = Statement", "junk", "\0", "server_lifetime = 1e1"),
     ]
 )
+ANY = st.text(st.characters(codec="latin-1", exclude_characters="\n"), max_size=9)
+ANY_LINES = st.builds("{}{}".format, st.sampled_from([";", " # ", "logfile=", "auth_user = ", "'x y'="]), ANY)
 ENDS = st.sampled_from(["\n", "\r\n", " \n"])
-TEXTS = st.lists(st.tuples(LINES, ENDS), max_size=12).map(lambda lines: "".join(a + b for a, b in lines))
+TEXTS = st.lists(st.tuples(LINES | ANY_LINES, ENDS), max_size=12).map(
+    lambda lines: "".join(a + b for a, b in lines)
+)
 CHANGES = st.fixed_dictionaries(
     {},
     optional={
