@@ -68,6 +68,8 @@ class Prepared:
     run: Callable[[Console, Sequence[object]], Reply]
     columns: Sequence[Column] | None = None
     parameters: tuple[int, ...] = ()
+    ends_transaction: bool = False
+    """COMMIT and ROLLBACK: all that is let through in a transaction that has failed."""
 
 
 def prepare(text: str) -> Prepared:
@@ -83,11 +85,6 @@ def prepare(text: str) -> Prepared:
         return command.run(console, statement)
 
     return Prepared(run, shown_columns(statement) if command.run is show else None)
-
-
-def execute(console: Console, text: str) -> Reply:
-    """Runs one query of the simple protocol. Raises AdminError."""
-    return prepare(text).run(console, ())
 
 
 def shown_columns(statement: Statement) -> Sequence[Column] | None:
