@@ -246,6 +246,8 @@ def _set(rest: Tokens) -> Prepared | None:
         return ignored
     if rest[:4] == ("session", "characteristics", "as", "transaction") and _are_modes(rest[4:]):
         return ignored
+    if rest == ("session", "authorization", "default"):
+        return ignored
     scoped = rest[:1] in (("session",), ("local",))
     if scoped:
         rest = rest[1:]

@@ -155,7 +155,7 @@ class ExtendedProtocol:
         encode = formats.row_encoder(portal.columns, portal.formats)
         wanted = islice(portal.rows, limit) if limit > 0 else portal.rows
         count = yield from replies.rows(wanted, encode)
-        if count == limit:
+        if count == limit > 0:
             yield replies.PORTAL_SUSPENDED
         else:
             yield messages.command_complete(f"SELECT {count}" if tag.startswith("SELECT ") else tag)
