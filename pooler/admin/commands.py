@@ -61,8 +61,8 @@ class Command:
 class Prepared:
     """A query that is understood, and has not run yet: what the extended protocol prepares and describes.
 
-    `columns` are those of its result, None if it has no rows; `parameters` the type oids of $1 and so on. `run`
-    gets a value for each of them, raises AdminError, and may be called again.
+    `columns` are those of its result, None if it has no rows; `parameters` the type oids of $1 and so on.
+    `run` gets a value for each of them, raises AdminError, and may be called again.
     """
 
     run: Callable[[Console, Sequence[object]], Reply]

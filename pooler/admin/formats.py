@@ -40,10 +40,14 @@ _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _INTEGER: Final = re.compile(r"\s*[+-]?[0-9]+\s*", re.ASCII)
 _NUMBER: Final = re.compile(
-    r"\s*(?:[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]{1,5})?|nan)\s*", re.I | re.A
+    r"\s*(?:nan|[+-]?(?:inf(?:inity)?|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]{1,5})?))\s*",
+    re.IGNORECASE | re.ASCII,
 )
 _NUMERIC_DIGITS: Final = 131_072
 """Digits on either side of the point: what PostgreSQL takes before it, and more than it takes behind it."""
+
+_NO_NUMBERS: Final = MappingProxyType({0xC000: "NaN", 0xD000: "Infinity", 0xF000: "-Infinity"})
+"""What takes the place of the sign in numeric's binary format."""
 
 _BOOLEANS: Final = MappingProxyType(
     dict.fromkeys(("t", "true", "y", "yes", "on", "1"), True)
@@ -247,10 +251,9 @@ def _float_type(name: str, size: int, code: str) -> Type:
 
 
 def _float_from_text(text: str) -> object:
-    stripped = text.strip().lower()
-    if not _NUMBER.fullmatch(text) and stripped.lstrip("+-") not in ("inf", "infinity"):
+    if not _NUMBER.fullmatch(text):
         raise ValueError(text)
-    return float(stripped)
+    return float(text)
 
 
 def _bool(value: object) -> bool:
@@ -320,7 +323,7 @@ def _numeric_binary(value: object) -> bytes:
     if number.is_nan():
         return struct.pack("!hhHh", 0, 0, 0xC000, 0)
     if number.is_infinite():
-        return struct.pack("!hhHH", 0, 0, 0xF000 if number < 0 else 0xD000, 0x20)
+        return struct.pack("!hhHh", 0, 0, 0xF000 if number < 0 else 0xD000, 0x20)
     sign, digits, exponent = number.as_tuple()
     assert isinstance(exponent, int)
     decimals = max(0, -exponent)
@@ -356,10 +359,12 @@ def _exponent(number: Decimal) -> int:
 
 def _numeric_from_binary(raw: bytes) -> object:
     count, weight, sign, decimals = struct.unpack_from("!hhHh", raw)
-    if len(raw) != 8 + 2 * count or sign not in (0, 0x4000, 0xC000) or decimals < 0:
+    if len(raw) != 8 + 2 * count or decimals < 0:
         raise ValueError(raw)
-    if sign == 0xC000:
-        return Decimal("NaN")
+    if sign in _NO_NUMBERS:
+        return Decimal(_NO_NUMBERS[sign])
+    if sign not in (0, 0x4000):
+        raise ValueError(raw)
     groups = struct.unpack_from(f"!{count}h", raw, 8)
     if any(not 0 <= group < 10_000 for group in groups):
         raise ValueError(raw)

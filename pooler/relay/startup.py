@@ -48,7 +48,7 @@ def read_startup(client: ClientConnection, startup: Startup) -> Wanted:
 
 
 def _is_for_console(client: ClientConnection, parameters: dict[str, str]) -> bool:
-    """No server ever gets the parameters of a console client: those that a pooler cannot follow do no harm."""
+    """No server ever gets the parameters of a console client: any that drivers send do no harm."""
     name = parameters.get("database") or parameters.get("user")
     return name == client.context.registry.admin_pool.database.name
 

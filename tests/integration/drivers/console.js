@@ -29,7 +29,7 @@ async function main(url) {
   await client.end();
 
   const pool = new Pool({ connectionString: url, max: 2 });
-  const found = await Promise.all([1, 2, 3].map(() => pool.query("SELECT 1 ")));
+  const found = await Promise.all([1, 2, 3].map(() => pool.query("SELECT 1")));
   console.log("pool", found.length);
   await pool.end();
   console.log("done");

@@ -373,8 +373,8 @@ def test_what_nobody_understands(sql: str, console: FakeConsole) -> None:
     assert failed(console, sql)[0] == "08P01"
 
 
-OTHERS = "BEGIN SET LOCAL jit = x , ; ALL ( ) TO $1".split()
-WORDS = sorted({*COMMANDS, *OTHERS} - {"suspend", "shutdown"})
+OTHERS = {"BEGIN", "SET", "LOCAL", "jit", "=", "x", ",", ";", "ALL", "(", ")", "TO", "$1"}
+WORDS = sorted(OTHERS.union(COMMANDS) - {"suspend", "shutdown"})
 
 
 @given(st.text("begin; set='$1\"*/-") | st.lists(st.sampled_from(WORDS)).map(" ".join))

@@ -60,6 +60,7 @@ def decoded(oid: int, raw: bytes, code: int) -> object:
         (NUMERIC, Decimal("-0.0120"), b"-0.0120", "0001ffff4000000400" + "78"),
         (NUMERIC, Decimal("1E+5"), b"100000", "0001000100000000000a"),
         (NUMERIC, Decimal("NaN"), b"NaN", "00000000c0000000"),
+        (NUMERIC, Decimal("-NaN"), b"NaN", "00000000c0000000"),
         (NUMERIC, Decimal("Infinity"), b"Infinity", "00000000d0000020"),
     ],
 )
