@@ -19,7 +19,7 @@ PORTALS: Final = 20
 SAVEPOINTS: Final = 100
 
 KEPT_BYTES: Final = 4 * 1024 * 1024
-"""Bytes of the messages that a client's prepared statements and portals came in."""
+"""Bytes of the messages that a client's statements and portals came in; a portal keeps its statement."""
 
 FAILED_TRANSACTION: Final = "25P02"
 NO_TRANSACTION: Final = "25P01"

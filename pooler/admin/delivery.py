@@ -12,6 +12,11 @@ from pooler.relay.client import ClientConnection
 UNSENT_LIMIT: Final = 1024 * 1024
 """Bytes that a client has not taken yet, above which it gets no more."""
 
+SENT_AT_ONCE: Final = 64 * 1024
+"""Bytes of answers before the event loop gets its turn, after milliseconds. A short answer counts for more."""
+
+_LEAST: Final = SENT_AT_ONCE // 100
+
 
 class Delivery:
     """Sends one answer at a time; `done` is called after one that did not end at once."""
@@ -23,6 +28,7 @@ class Delivery:
         self._steps: Generator[Step, None, None] | None = None
         self._wait: Wait | None = None
         self._forget: Callable[[], None] = _nothing
+        self._sent = 0
 
     @property
     def busy(self) -> bool:
@@ -62,8 +68,11 @@ class Delivery:
                 return  # the command has closed its own connection
             if not self._take(step):
                 return
+        if self._steps is not steps:
+            return
         self._steps = None
-        if self._client.unsent() > UNSENT_LIMIT:
+        self._sent += _LEAST
+        if self._sent > SENT_AT_ONCE or not self._has_read():
             self._wait_for(TURN)
 
     def _take(self, step: Step) -> bool:
@@ -72,10 +81,12 @@ class Delivery:
             self._wait_for(step)
             return False
         self._client.send(step)
+        self._sent += len(step)
         return True
 
     def _wait_for(self, wait: Wait) -> None:
         self._wait = wait
+        self._sent = 0
         over = self._has_read if wait is TURN else wait.over
         self._forget = self._registry.when(over, self._waited)
 

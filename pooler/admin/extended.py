@@ -112,7 +112,7 @@ class ExtendedProtocol:
             statement.prepared,
             formats.parameter_values(statement.parameters, codes, raw)[: len(statement.prepared.parameters)],
             () if columns is None else formats.column_formats(result_codes, columns),
-            body.size,
+            body.size + statement.size,
         )
         if not portal_name:
             conversation.portals.pop("", None)
@@ -143,7 +143,8 @@ class ExtendedProtocol:
             if result is None:
                 return
             portal.result, portal.rows = result, iter(result.rows)
-            yield result.notices
+            if result.notices:
+                yield result.notices
         elif portal.columns is None:
             raise AdminError(f'portal "{name}" cannot be run anymore', CANNOT_RUN_AGAIN)
         yield from self._rows(portal, portal.result.tag, limit)

@@ -23,6 +23,8 @@ from pooler.wire.framing import COPY_DATA, COPY_DONE, COPY_FAIL, FUNCTION_CALL, 
 BUFFER_LIMIT = 1024 * 1024
 """Bytes of a message, and of what is read ahead while a command waits."""
 
+NO_PARAMETER = "42P02"
+
 _COPY = frozenset((COPY_DATA, COPY_DONE, COPY_FAIL))
 
 
@@ -159,6 +161,8 @@ class AdminSession(ClientPhase):
                 if prepared is statements.EMPTY:
                     yield replies.EMPTY_QUERY
                     continue
+                if prepared.parameters:
+                    raise AdminError("there is no parameter $1", NO_PARAMETER)
                 result = yield from self.run(prepared, ())
                 if result is None:
                     return

@@ -226,6 +226,11 @@ def test_set_config(console: FakeConsole) -> None:
     assert refusals(talk(console, three, bind([b"jit", b"off", b"t"]), execute(), SYNC)) == []
 
 
+def test_the_simple_protocol_has_no_parameters(console: FakeConsole) -> None:
+    sql = "SELECT set_config($1, $2, false)"
+    assert failed(console, sql) == ("42P02", "there is no parameter $1", "I")
+
+
 @pytest.mark.parametrize(
     "sql",
     [

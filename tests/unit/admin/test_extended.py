@@ -326,11 +326,24 @@ def test_many_rows_leave_others_their_turn(console: FakeConsole, pooler: FakePoo
     assert kinds(console) == "12" + "D" * (2 * ROWS_AT_ONCE + 2) + "CZ12DCZ"
 
 
+@pytest.mark.parametrize("sent", [SYNC, query("SHOW STATE"), run("SHOW CONFIG") + SYNC])
+def test_many_messages_leave_others_their_turn(sent: bytes, console: FakeConsole, pooler: FakePooler) -> None:
+    console.send(sent * 1000)
+    turns = 0
+    while pooler.soon:
+        assert len(console.transport.sent) < (turns + 1) * 90_000
+        pooler.soon.pop(0)()
+        turns += 1
+    assert turns >= 9
+    assert kinds(console).count("Z") == 1000
+
+
 def test_a_client_that_does_not_read_gets_no_more(console: FakeConsole, pooler: FakePooler) -> None:
     for _ in range(ROWS_AT_ONCE):
         pooler.client("p0", "ada")
     console.transport.unsent = 2 * 1024 * 1024
     console.send(run("SHOW CLIENTS") + SYNC)
+    pooler.run()
     assert kinds(console) == "1"
     console.transport.unsent = 0
     pooler.registry.check_waits()
