@@ -13,7 +13,7 @@ UNSENT_LIMIT: Final = 1024 * 1024
 """Bytes that a client has not taken yet, above which it gets no more."""
 
 SENT_AT_ONCE: Final = 64 * 1024
-"""Bytes of answers before the event loop gets its turn, after milliseconds. A short answer counts for more."""
+"""Bytes of answers before the event loop gets its turn, in milliseconds. Short answers count for more."""
 
 _LEAST: Final = SENT_AT_ONCE // 100
 

@@ -128,8 +128,11 @@ def test_savepoints(console: FakeConsole) -> None:
     assert console.ask('RELEASE SAVEPOINT "a ""b"""') == tagged("RELEASE", "T")
     assert failed(console, 'ROLLBACK TO "a ""b"""')[0] == "3B001"
     console.ask("ROLLBACK")
-    console.ask("BEGIN")
-    assert failed(console, "RELEASE c")[0] == "3B001"
+
+
+def test_savepoints_end_with_their_transaction(console: FakeConsole) -> None:
+    console.ask("BEGIN; SAVEPOINT a; COMMIT; BEGIN")
+    assert failed(console, "RELEASE a") == ("3B001", 'savepoint "a" does not exist', "E")
 
 
 def test_so_many_savepoints_and_no_more(console: FakeConsole) -> None:

@@ -307,9 +307,24 @@ def test_portals_end_with_the_transaction(console: FakeConsole) -> None:
     assert the_error(talk(console, execute("p"), SYNC)) == ("34000", 'portal "p" does not exist')
 
 
+def test_portals_end_with_the_transaction_before_its_sync(console: FakeConsole) -> None:
+    talk(console, parse("COMMIT", "c"), parse("SHOW STATE", "s"), query("BEGIN"), bind(portal="p", name="s"))
+    answers = talk(console, bind(name="c"), execute(), execute("p"), SYNC)
+    assert the_error(answers) == ("34000", 'portal "p" does not exist')
+
+
+def test_no_portal_survives_an_error(console: FakeConsole) -> None:
+    talk(console, query("BEGIN; SAVEPOINT a"), parse("SHOW STATE"), bind(portal="p"), execute("no"), SYNC)
+    talk(console, query("ROLLBACK TO a"))
+    answers = talk(console, execute("p"), SYNC)
+    assert the_error(answers) == ("34000", 'portal "p" does not exist')
+
+
 def test_a_simple_query_ends_what_has_no_name(console: FakeConsole) -> None:
     talk(console, run("BEGIN"), SYNC, parse("SHOW STATE"), bind(), bind(portal="p"))
     talk(console, query("SHOW STATE"))
+    assert the_error(talk(console, execute(), SYNC))[0] == "34000"
+    talk(console, query("ROLLBACK"), query("BEGIN"))
     assert the_error(talk(console, bind(), SYNC))[0] == "26000"
     talk(console, query("ROLLBACK"))
     talk(console, parse("SHOW STATE"), bind(portal="p"), query("SHOW STATE"))
