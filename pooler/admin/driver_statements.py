@@ -5,9 +5,7 @@ here; a name that is a setting of the pooler, or unknown, is left to the command
 PgBouncer understands.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
 
@@ -16,11 +14,11 @@ from pooler.admin.commands import FAKE_SETTINGS, Prepared
 from pooler.admin.console import Column, Console, Reply, Result, Row
 from pooler.admin.conversation import NO_PORTAL, NO_TRANSACTION
 from pooler.admin.errors import AdminError
-from pooler.admin.formats import BOOL, TIMESTAMPTZ
+from pooler.admin.formats import BOOL
+from pooler.admin.health_checks import SELECTS, user
+from pooler.admin.tokens import Tokens, is_name, name_of, split
 from pooler.service.version import PGBOUNCER_COMPATIBILITY
-from pooler.wire.messages import INT4, TEXT, notice
-
-BLANK: Final = " \t\n\r\f\v"
+from pooler.wire.messages import TEXT, notice
 
 TEXT_LIMIT: Final = 2000
 """Characters: what drivers send by themselves is short."""
@@ -74,51 +72,21 @@ _SYNONYMS: Final[Mapping[tuple[str, ...], str]] = MappingProxyType(
     }
 )
 
-_TOKEN: Final = re.compile(
-    r"""
-    [ \t\n\r\f\v]+ | --[^\n]* | /\*(?:[^*]|\*(?!/))*\*/
-    | (?P<token>
-        [a-z_][a-z0-9_$]* | [0-9]+(?:\.[0-9]+)? | \$[0-9]+ | "(?:[^"]|"")+" | '(?:[^']|'')*' | [^\s\w"'$]
-      )
-    """,
-    re.IGNORECASE | re.ASCII | re.VERBOSE,
-)
-
 _ISOLATION: Final = ("isolation", "level", "serializable", "repeatable", "read", "committed", "uncommitted")
 _MODE_WORDS: Final = frozenset((*_ISOLATION, "only", "write", "not", "deferrable", ","))
 _BLOCK: Final = frozenset(((), ("work",), ("transaction",)))
-
-Tokens = tuple[str, ...]
-"""Words in lower case; names and strings with their quotes; numbers and signs."""
 
 Action = Callable[[Console], Result]
 
 
 def find(text: str) -> Sequence[Prepared] | None:
     """The statements of a text, none of a blank one; None if any of them is not for here."""
-    parts = _split(text) if len(text) <= TEXT_LIMIT else None
+    parts = split(text) if len(text) <= TEXT_LIMIT else None
     if parts is None:
         return None
     found = [_understand(tokens) for tokens in parts]
     understood = [prepared for prepared in found if prepared is not None]
     return understood if len(understood) == len(found) else None
-
-
-def _split(text: str) -> list[Tokens] | None:
-    """The tokens of each statement, without empty statements; None if there is anything that is no token."""
-    parts: list[list[str]] = [[]]
-    position = 0
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        if match is None:
-            return None
-        position = match.end()
-        token = match["token"]
-        if token == ";":
-            parts.append([])
-        elif token is not None:
-            parts[-1].append(token if token[0] in "\"'" else token.lower())
-    return [tuple(part) for part in parts if part]
 
 
 def _understand(tokens: Tokens) -> Prepared | None:
@@ -135,14 +103,6 @@ def _does(action: Action, columns: Sequence[Column] | None = None, *, ends: bool
 
 def _says(tag: str, notices: bytes = b"") -> Prepared:
     return _does(lambda console: Result(tag, notices=notices))
-
-
-def _name(token: str) -> str:
-    return token[1:-1].replace('""', '"') if token.startswith('"') else token
-
-
-def _is_name(token: str) -> bool:
-    return token[0] in '"_' or token[0].isalpha()
 
 
 # Transactions ----------------------------------------------------------------------------------------------
@@ -183,13 +143,13 @@ def _rollback(rest: Tokens) -> Prepared | None:
     if rest[:1] in _BLOCK:
         rest = rest[1:]
     name = rest[-1]
-    if rest[:-1] not in (("to",), ("to", "savepoint")) or not _is_name(name):
+    if rest[:-1] not in (("to",), ("to", "savepoint")) or not is_name(name):
         return None
 
     def roll_back(console: Console) -> Result:
         transaction = console.conversation.transaction
         transaction.require_open("ROLLBACK TO SAVEPOINT")
-        transaction.roll_back_to(_name(name))
+        transaction.roll_back_to(name_of(name))
         return Result("ROLLBACK")
 
     return _does(roll_back, ends=True)
@@ -206,13 +166,13 @@ def _ended(console: Console, tag: str) -> Result:
 
 
 def _savepoint(rest: Tokens) -> Prepared | None:
-    if len(rest) != 1 or not _is_name(rest[0]):
+    if len(rest) != 1 or not is_name(rest[0]):
         return None
 
     def save(console: Console) -> Result:
         transaction = console.conversation.transaction
         transaction.require_open("SAVEPOINT")
-        transaction.save(_name(rest[0]))
+        transaction.save(name_of(rest[0]))
         return Result("SAVEPOINT")
 
     return _does(save)
@@ -220,13 +180,13 @@ def _savepoint(rest: Tokens) -> Prepared | None:
 
 def _release(rest: Tokens) -> Prepared | None:
     rest = rest[1:] if rest[:1] == ("savepoint",) else rest
-    if len(rest) != 1 or not _is_name(rest[0]):
+    if len(rest) != 1 or not is_name(rest[0]):
         return None
 
     def release(console: Console) -> Result:
         transaction = console.conversation.transaction
         transaction.require_open("RELEASE SAVEPOINT")
-        transaction.release(_name(rest[0]))
+        transaction.release(name_of(rest[0]))
         return Result("RELEASE")
 
     return _does(release)
@@ -255,9 +215,9 @@ def _set(rest: Tokens) -> Prepared | None:
         return ignored if _are_values(rest[2:]) else None
     if rest[:1] == ("names",):
         return ignored if _are_values(rest[1:]) else None
-    if len(rest) < 3 or rest[1] not in ("=", "to") or not _is_name(rest[0]) or not _are_values(rest[2:]):
+    if len(rest) < 3 or rest[1] not in ("=", "to") or not is_name(rest[0]) or not _are_values(rest[2:]):
         return None
-    name = _name(rest[0]).lower()
+    name = name_of(rest[0]).lower()
     plain = not scoped and len(rest) == 3
     if not is_runtime_parameter(name) or (plain and name in FAKE_SETTINGS):
         return None  # PgBouncer has an answer
@@ -284,7 +244,7 @@ def _parameter_name(tokens: Tokens) -> str:
     """Empty if it is none."""
     if tokens in _SYNONYMS:
         return _SYNONYMS[tokens]
-    return _name(tokens[0]).lower() if len(tokens) == 1 else ""
+    return name_of(tokens[0]).lower() if len(tokens) == 1 else ""
 
 
 def _value(console: Console, name: str) -> str:
@@ -292,7 +252,7 @@ def _value(console: Console, name: str) -> str:
     if name == "application_name":
         return console.host.registry.parameters.value(client.params, name) or ""
     if name == "session_authorization":
-        return _user(console)
+        return user(console)
     return RUNTIME_PARAMETERS.get(name) or FAKE_SETTINGS[name]
 
 
@@ -317,7 +277,7 @@ def _discard_all(console: Console) -> Result:
 
 def _deallocate(rest: Tokens) -> Prepared | None:
     rest = rest[1:] if rest[:1] == ("prepare",) and len(rest) > 1 else rest
-    if len(rest) != 1 or not _is_name(rest[0]):
+    if len(rest) != 1 or not is_name(rest[0]):
         return None
 
     def deallocate(console: Console) -> Result:
@@ -325,15 +285,15 @@ def _deallocate(rest: Tokens) -> Prepared | None:
         if rest == ("all",):
             statements.clear()
             return Result("DEALLOCATE ALL")
-        console.conversation.statement(_name(rest[0]))
-        del statements[_name(rest[0])]
+        console.conversation.statement(name_of(rest[0]))
+        del statements[name_of(rest[0])]
         return Result("DEALLOCATE")
 
     return _does(deallocate)
 
 
 def _close(rest: Tokens) -> Prepared | None:
-    if len(rest) != 1 or not _is_name(rest[0]):
+    if len(rest) != 1 or not is_name(rest[0]):
         return None
 
     def close(console: Console) -> Result:
@@ -341,59 +301,23 @@ def _close(rest: Tokens) -> Prepared | None:
         if rest == ("all",):
             portals.clear()
             return Result("CLOSE CURSOR ALL")
-        if portals.pop(_name(rest[0]), None) is None:
-            raise AdminError(f'cursor "{_name(rest[0])}" does not exist', NO_PORTAL)
+        if portals.pop(name_of(rest[0]), None) is None:
+            raise AdminError(f'cursor "{name_of(rest[0])}" does not exist', NO_PORTAL)
         return Result("CLOSE CURSOR")
 
     return _does(close)
 
 
 def _unlisten(rest: Tokens) -> Prepared | None:
-    return _says("UNLISTEN") if len(rest) == 1 and (rest == ("*",) or _is_name(rest[0])) else None
+    return _says("UNLISTEN") if len(rest) == 1 and (rest == ("*",) or is_name(rest[0])) else None
 
 
 # Health checks ---------------------------------------------------------------------------------------------
 
 
-def _user(console: Console) -> str:
-    credentials = console.client.credentials
-    return "" if credentials is None else credentials.name
-
-
-def _database(console: Console) -> str:
-    database = console.client.database
-    return "" if database is None else database.name
-
-
-_SELECTS: Final[Mapping[str, tuple[Column, Callable[[Console], object]]]] = MappingProxyType(
-    {
-        "1": (("?column?", INT4), lambda console: 1),
-        "'x'": (("?column?", TEXT), lambda console: "x"),
-        "true": (("bool", BOOL), lambda console: True),
-        "version ( )": (("version", TEXT), lambda console: console.host.version_line()),
-        "current_user": (("current_user", TEXT), _user),
-        "session_user": (("session_user", TEXT), _user),
-        "user": (("user", TEXT), _user),
-        "current_database ( )": (("current_database", TEXT), _database),
-        "current_catalog": (("current_catalog", TEXT), _database),
-        "current_schema ( )": (("current_schema", TEXT), lambda console: "public"),
-        "current_schema": (("current_schema", TEXT), lambda console: "public"),
-        "now ( )": (("now", TIMESTAMPTZ), lambda console: datetime.now(UTC)),
-        "current_timestamp": (("current_timestamp", TIMESTAMPTZ), lambda console: datetime.now(UTC)),
-        "pg_backend_pid ( )": (
-            ("pg_backend_pid", INT4),
-            lambda console: int.from_bytes(console.client.cancel_key[:4], "big", signed=True),
-        ),
-        "pg_is_in_recovery ( )": (("pg_is_in_recovery", BOOL), lambda console: False),
-        "pg_advisory_unlock_all ( )": (("pg_advisory_unlock_all", TEXT), lambda console: ""),
-    }
-)
-"""The column of a SELECT without FROM, and its value."""
-
-
 def _select(rest: Tokens) -> Prepared | None:
     qualified = rest[:2] == ("pg_catalog", ".")
-    known = _SELECTS.get(" ".join(rest[2:] if qualified else rest))
+    known = SELECTS.get(" ".join(rest[2:] if qualified else rest))
     if known is None:
         return _set_config(rest)
     column, value = known

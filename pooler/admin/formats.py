@@ -13,6 +13,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Final
 
+from pooler.admin import numeric
 from pooler.admin.console import Column, Row
 from pooler.admin.errors import AdminError
 from pooler.wire import messages
@@ -45,9 +46,6 @@ _NUMBER: Final = re.compile(
 )
 _NUMERIC_DIGITS: Final = 131_072
 """Digits on either side of the point: what PostgreSQL takes before it, and more than it takes behind it."""
-
-_NO_NUMBERS: Final = MappingProxyType({0xC000: "NaN", 0xD000: "Infinity", 0xF000: "-Infinity"})
-"""What takes the place of the sign in numeric's binary format."""
 
 _BOOLEANS: Final = MappingProxyType(
     dict.fromkeys(("t", "true", "y", "yes", "on", "1"), True)
@@ -317,33 +315,6 @@ def _numeric_text(value: object) -> bytes:
     return format(value, "f").encode() if value.is_finite() else _float_text(value)
 
 
-def _numeric_binary(value: object) -> bytes:
-    """Digits to the base of 10,000: how many, the weight of the first, sign, decimals that are shown."""
-    number = _decimal(value)
-    if number.is_nan():
-        return struct.pack("!hhHh", 0, 0, 0xC000, 0)
-    if number.is_infinite():
-        return struct.pack("!hhHh", 0, 0, 0xF000 if number < 0 else 0xD000, 0x20)
-    sign, digits, exponent = number.as_tuple()
-    assert isinstance(exponent, int)
-    decimals = max(0, -exponent)
-    text = ("".join(map(str, digits)) + "0" * max(0, exponent)).rjust(decimals, "0")
-    whole, fraction = text[: len(text) - decimals], text[len(text) - decimals :]
-    whole = whole.rjust(-(-len(whole) // 4) * 4, "0")
-    fraction = fraction.ljust(-(-len(fraction) // 4) * 4, "0")
-    groups = [int((whole + fraction)[at : at + 4]) for at in range(0, len(whole) + len(fraction), 4)]
-    weight = len(whole) // 4 - 1
-    while groups and groups[0] == 0:
-        del groups[0]
-        weight -= 1
-    while groups and groups[-1] == 0:
-        groups.pop()
-    header = struct.pack(
-        "!hhHh", len(groups), weight if groups else 0, 0x4000 if sign and groups else 0, decimals
-    )
-    return header + struct.pack(f"!{len(groups)}h", *groups)
-
-
 def _numeric_from_text(text: str) -> object:
     if not _NUMBER.fullmatch(text):
         raise ValueError(text)
@@ -355,24 +326,6 @@ def _numeric_from_text(text: str) -> object:
 
 def _exponent(number: Decimal) -> int:
     return int(number.as_tuple().exponent)
-
-
-def _numeric_from_binary(raw: bytes) -> object:
-    count, weight, sign, decimals = struct.unpack_from("!hhHh", raw)
-    if len(raw) != 8 + 2 * count or decimals < 0:
-        raise ValueError(raw)
-    if sign in _NO_NUMBERS:
-        return Decimal(_NO_NUMBERS[sign])
-    if sign not in (0, 0x4000):
-        raise ValueError(raw)
-    groups = struct.unpack_from(f"!{count}h", raw, 8)
-    if any(not 0 <= group < 10_000 for group in groups):
-        raise ValueError(raw)
-    digits = "".join(f"{group:04d}" for group in groups) or "0"
-    number = Decimal((int(sign == 0x4000), tuple(map(int, digits)), 4 * (weight + 1 - count)))
-    text = format(number, "f")
-    whole, _, fraction = text.partition(".")
-    return Decimal(f"{whole}.{fraction[:decimals].ljust(decimals, '0')}" if decimals else whole)
 
 
 def _text_type(name: str, size: int = -1) -> Type:
@@ -411,7 +364,12 @@ _TYPES: Final[Mapping[int, Type]] = MappingProxyType(
             _moment_from_binary,
         ),
         NUMERIC: Type(
-            "numeric", -1, _numeric_text, _numeric_binary, _numeric_from_text, _numeric_from_binary
+            "numeric",
+            -1,
+            _numeric_text,
+            lambda value: numeric.to_binary(_decimal(value)),
+            _numeric_from_text,
+            numeric.from_binary,
         ),
     }
 )

@@ -8,6 +8,7 @@ from pooler.admin import driver_statements
 from pooler.admin.commands import COMMANDS, Prepared, prepare
 from pooler.admin.console import Console, Reply, Result
 from pooler.admin.errors import AdminError
+from pooler.admin.tokens import BLANK
 from pooler.wire.messages import TEXT
 
 EMPTY: Final = Prepared(lambda console, values: Result(""))
@@ -30,7 +31,7 @@ def prepare_all(text: str) -> Sequence[Prepared]:
     found = driver_statements.find(text)
     if found:
         return found
-    if found is not None and text.strip(driver_statements.BLANK + ";"):
+    if found is not None and text.strip(BLANK + ";"):
         return [EMPTY]  # a comment: that is how pgx asks whether a connection is alive
     return [prepare(text)]
 

@@ -374,6 +374,7 @@ def test_what_pgbouncer_refuses_stays_refused(sql: str, console: FakeConsole) ->
         "/* open",
         "SELECT \\",
         "BEGIN é",
+        "SAVEPOINT é",
         "BEGIN /*" + "x" * TEXT_LIMIT + "*/",
     ],
 )
