@@ -74,6 +74,8 @@ class Prepared:
     run: Callable[[Console, Sequence[object]], Reply]
     columns: Sequence[Column] | None = None
     parameters: tuple[int, ...] = ()
+    ends_transaction: bool = False
+    """COMMIT and ROLLBACK: all that is let through in a transaction that has failed."""
 
 
 def prepare(text: str) -> Prepared:
@@ -106,11 +108,6 @@ def find_command(statement: Statement) -> Command | None:
 def _is_ignored(statement: Statement) -> bool:
     """What drivers set in every session, which changes nothing."""
     return statement.verb == "set" and (statement.value is None or fold(statement.argument) in FAKE_SETTINGS)
-
-
-def execute(console: Console, text: str) -> Reply:
-    """Runs one query of the simple protocol. Raises AdminError."""
-    return prepare(text).run(console, ())
 
 
 def shown_columns(statement: Statement) -> Sequence[Column] | None:

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pooler.admin.errors import AdminError
 from pooler.admin.host import AdminHost
 from pooler.relay.client import ClientConnection
+
+if TYPE_CHECKING:
+    from pooler.admin.conversation import Conversation
 
 Column = tuple[str, int]
 """Name and type oid."""
@@ -21,6 +24,7 @@ class Console(Protocol):
     client: ClientConnection
     host: AdminHost
     is_admin: bool
+    conversation: "Conversation"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,41 +1,31 @@
 """The conversation with a console client, from its welcome to its end."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Generator, Iterable, Sequence
 
-from pooler.admin import replies
+from pooler.admin import replies, statements
 from pooler.admin.actions import full_resume
-from pooler.admin.commands import execute
-from pooler.admin.console import Reply, Wait
+from pooler.admin.commands import Prepared
+from pooler.admin.console import Result, Wait
+from pooler.admin.conversation import Conversation
+from pooler.admin.delivery import Delivery
 from pooler.admin.errors import QUERY_CANCELED, AdminError
+from pooler.admin.extended import EXTENDED, ExtendedProtocol
 from pooler.admin.host import AdminHost
+from pooler.admin.replies import Step
 from pooler.config.settings import Settings
 from pooler.pool.registry import Pause, Shutdown
 from pooler.relay.client import ClientConnection, ClientPhase
 from pooler.service.version import PGBOUNCER_COMPATIBILITY
 from pooler.wire import messages
 from pooler.wire.errors import ProtocolError
-from pooler.wire.framing import (
-    BIND,
-    CLOSE,
-    COPY_DATA,
-    COPY_DONE,
-    COPY_FAIL,
-    DESCRIBE,
-    EXECUTE,
-    FLUSH,
-    FUNCTION_CALL,
-    PARSE,
-    QUERY,
-    SYNC,
-    TERMINATE,
-)
+from pooler.wire.framing import COPY_DATA, COPY_DONE, COPY_FAIL, FUNCTION_CALL, QUERY, TERMINATE
 
 BUFFER_LIMIT = 1024 * 1024
-"""Bytes of a message, of what is read ahead while a command waits, of replies that a client has not read."""
+"""Bytes of a message, and of what is read ahead while a command waits."""
+
+NO_PARAMETER = "42P02"
 
 _COPY = frozenset((COPY_DATA, COPY_DONE, COPY_FAIL))
-_EXTENDED = frozenset((PARSE, BIND, EXECUTE))
-_NOT_FOR_CONSOLE = frozenset((SYNC, DESCRIBE, CLOSE, FLUSH, FUNCTION_CALL))
 
 
 def console_welcome(
@@ -62,26 +52,26 @@ def console_welcome(
 
 
 class AdminSession(ClientPhase):
-    """A client of the admin database: one query after the other, each answered before the next is run."""
+    """A client of the admin database: one message after the other, each answered before the next is run."""
 
     def __init__(self, client: ClientConnection, host: AdminHost, is_admin: bool) -> None:
         self.client = client
         self.host = host
         self.is_admin = is_admin
+        self.conversation = Conversation()
         self._registry = host.registry
         self._buffer = bytearray()
-        self._wait: Wait | None = None
-        self._pieces: replies.Pieces | None = None
-        self._forget: Callable[[], None] = _nothing
+        self._extended = ExtendedProtocol(self)
+        self._delivery = Delivery(client, host.registry, self._resume_reading)
 
     # ClientPhase -------------------------------------------------------------------------------------
 
     def received(self, data: bytes) -> None:
-        """Queries; while a command waits they are kept for later."""
+        """Messages; while a command waits they are kept for later."""
         self._buffer += data
-        if self._wait is not None:
+        if self._delivery.busy:
             self._registry.check_waits()
-        if self._wait is None:
+        if not self._delivery.busy:
             self._go_on()
         elif len(self._buffer) > BUFFER_LIMIT:
             self.client.hold_reading()
@@ -91,20 +81,19 @@ class AdminSession(ClientPhase):
 
     def closed(self, refusal: str) -> None:
         """Gives up what it was waiting for; a PAUSE that was complete stays in force."""
-        self._abandon("its client disconnected")
+        self._delivery.stop("its client disconnected")
         self._buffer.clear()
+        self.conversation = Conversation()
 
     def cancelled(self) -> None:
         """Ctrl-C: ends a PAUSE or SUSPEND of the pooler, whoever gave it, and the wait of this client."""
-        waiting = self._wait is not None and self._wait.outcome is not None
+        waiting = self._delivery.awaits_command
         if not waiting:
             self._registry.log.warning("admin cancel request for non-waiting client?", self.client.describe())
         if self._registry.shutdown is Shutdown.NONE and self._registry.pause is not Pause.NONE:
             full_resume(self.host)
-        if waiting:
-            self._abandon("cancelled")
-            self._answer(_canceled)
-            self._resume_reading()
+        if waiting and self._delivery.awaits_command:
+            self._delivery.fail(AdminError("canceling statement due to user request", QUERY_CANCELED))
 
     # Messages ----------------------------------------------------------------------------------------
 
@@ -112,44 +101,42 @@ class AdminSession(ClientPhase):
         try:
             for kind, body in messages.split(self._buffer, BUFFER_LIMIT):
                 self._message(kind, body)
-                if self.client.closed or self._wait is not None:
+                if self.client.closed or self._delivery.busy:
                     return
         except ProtocolError as error:
             self.client.disconnect(str(error))
 
+    def _resume_reading(self) -> None:
+        if not self.client.closed:
+            self.client.release_reading()
+            self._go_on()
+
     def _message(self, kind: int, body: bytes) -> None:
         client = self.client
-        if kind == QUERY:
-            self._query(body)
-        elif kind == TERMINATE:
+        if kind == TERMINATE:
             client.disconnect("client close request", notify=False)
-        elif kind in _EXTENDED:
-            self._refuse("extended query protocol not supported by admin console")
-        elif kind in _NOT_FOR_CONSOLE:
-            self._refuse(f"unsupported packet type for admin console: {kind}")
+        elif kind in EXTENDED:
+            self._count()
+            self._delivery.start(self._extended.answer(kind, body))
+        elif kind == QUERY and client.context.disable_pqexec:
+            self._registry.log.error('client used "Query" packet type', client.describe())
+            client.disconnect("PQexec disallowed")
+        elif kind == QUERY or kind == FUNCTION_CALL:
+            self._count()
+            if not self._extended.skipping:
+                self._query(kind, body)
         elif kind not in _COPY:
             self._registry.log.error(f"unknown pkt from client: {kind}/{kind:#x}", client.describe())
             client.disconnect("unknown pkt")
 
-    def _query(self, body: bytes) -> None:
-        if self.client.context.disable_pqexec:
-            self._registry.log.error('client used "Query" packet type', self.client.describe())
-            self.client.disconnect("PQexec disallowed")
-            return
-        self._count()
+    def _query(self, kind: int, body: bytes) -> None:
         end = body.find(b"\x00")
-        if end < 0:
+        if kind == FUNCTION_CALL:
+            self._delivery.start(self._no_function_calls())
+        elif end < 0:
             self.client.disconnect("incomplete query")
-            return
-        text = messages.decode(body[:end])
-        if self._registry.log.debugging:
-            self._registry.log.debug(f"got admin query: {text}")
-        self._answer(lambda: execute(self, text))
-
-    def _refuse(self, text: str) -> None:
-        self._count()
-        self.client.send(self._error(AdminError(text)) + messages.READY_IDLE)
-        self.client.disconnect("bad packet")
+        else:
+            self._delivery.start(self._answer(messages.decode(body[:end])))
 
     def _count(self) -> None:
         """Counts one query and one transaction a connection, as PgBouncer does: no server ever ends them."""
@@ -161,70 +148,52 @@ class AdminSession(ClientPhase):
             stats.query_count += 1
             stats.xact_count += 1
 
-    # Replies -----------------------------------------------------------------------------------------
+    # Answers -----------------------------------------------------------------------------------------
 
-    def _answer(self, command: Callable[[], Reply]) -> None:
-        """Sends the reply of a command, or waits for it."""
+    def _answer(self, text: str) -> Generator[Step, None, None]:
+        """The answer to a query of the simple protocol."""
+        self.log_query(text)
+        conversation = self.conversation
+        conversation.statements.pop("", None)
+        conversation.portals.pop("", None)
         try:
-            reply = command()
+            for prepared in statements.prepare_all(text):
+                if prepared is statements.EMPTY:
+                    yield replies.EMPTY_QUERY
+                    continue
+                if prepared.parameters:
+                    raise AdminError("there is no parameter $1", NO_PARAMETER)
+                result = yield from self.run(prepared, ())
+                if result is None:
+                    return
+                yield from replies.simple_answer(result)
         except AdminError as error:
-            self._deliver(iter([(self._error(error) + messages.READY_IDLE, False)]))
-            return
-        if isinstance(reply, Wait):
-            self._wait_for(reply)
-        else:
-            self._deliver(replies.simple_answer(reply))
+            yield self.failed(error)
+        conversation.synced()
+        yield replies.ready(conversation.transaction.status)
 
-    def _deliver(self, pieces: replies.Pieces) -> None:
-        """Sends the next piece; the others when it is the loop's turn, and the client reads."""
-        piece, more = next(pieces)
-        self.client.send(piece)
-        if more or self.client.unsent() > BUFFER_LIMIT:
-            self._pieces = pieces if more else None
-            self._wait_for(Wait(lambda: self.client.unsent() <= BUFFER_LIMIT))
+    def _no_function_calls(self) -> Generator[Step, None, None]:
+        yield self.failed(AdminError(f"unsupported packet type for admin console: {FUNCTION_CALL}"))
+        yield replies.ready(self.conversation.transaction.status)
 
-    def _error(self, error: AdminError) -> bytes:
+    def run(self, prepared: Prepared, values: Sequence[object]) -> Generator[Step, None, Result | None]:
+        """Runs a statement, and waits where it does; None if nothing is said then. Raises AdminError."""
+        self.conversation.check(prepared)
+        reply = prepared.run(self, values)
+        if not isinstance(reply, Wait):
+            return reply
+        yield reply
+        return None if reply.outcome is None else reply.outcome()
+
+    def failed(self, error: AdminError) -> bytes:
+        """Takes note of an error; its ErrorResponse."""
+        self.conversation.failed()
         self._registry.log.error(error.message)
         if self._registry.settings.log_pooler_errors:
             self._registry.log.warning(f"pooler error: {error.message}", self.client.describe())
         return replies.error(error)
 
-    # Waiting -----------------------------------------------------------------------------------------
-
-    def _wait_for(self, wait: Wait) -> None:
-        self._wait = wait
-        self._forget = self._registry.when(wait.over, self._waited)
-
-    def _waited(self) -> None:
-        wait, pieces = self._wait, self._pieces
-        self._stop_waiting()
-        if pieces is not None:
-            self._deliver(pieces)
-        elif wait is not None and wait.outcome is not None:
-            self._answer(wait.outcome)
-        self._resume_reading()
-
-    def _abandon(self, reason: str) -> None:
-        wait = self._wait
-        self._stop_waiting()
-        if wait is not None and wait.abandoned is not None:
-            wait.abandoned(reason)
-
-    def _stop_waiting(self) -> None:
-        self._forget()
-        self._forget = _nothing
-        self._wait = None
-        self._pieces = None
-
-    def _resume_reading(self) -> None:
-        if self._wait is None and not self.client.closed:
-            self.client.release_reading()
-            self._go_on()
-
-
-def _nothing() -> None:
-    pass
-
-
-def _canceled() -> Reply:
-    raise AdminError("canceling statement due to user request", QUERY_CANCELED)
+    def log_query(self, text: str) -> None:
+        """For who wants to see everything."""
+        if self._registry.log.debugging:
+            self._registry.log.debug(f"got admin query: {text}")

@@ -28,6 +28,7 @@ def read_startup(client: ClientConnection, startup: Startup) -> Wanted:
     own = {"database": "", "user": "", "options": "", "replication": ""}
     application_name: str | None = None
     extensions: list[str] = []
+    to_console = _is_for_console(client, dict(startup.parameters))
     for key, value in startup.parameters:
         if key in own:
             own[key] = value
@@ -36,14 +37,20 @@ def read_startup(client: ClientConnection, startup: Startup) -> Wanted:
         elif key.startswith("_pq_."):
             extensions.append(key)
         else:
-            _take_parameter(client, key, value)
+            _take_parameter(client, key, value, to_console)
     replication = _replication(own["replication"], own["options"])
     if replication is None:
-        _take_options(client, own["options"])
+        _take_options(client, own["options"], to_console)
     _take_application_name(client, application_name)
     if not own["user"]:
         raise StartupRefused("no username supplied")
     return Wanted(own["database"] or own["user"], own["user"], replication, extensions)
+
+
+def _is_for_console(client: ClientConnection, parameters: dict[str, str]) -> bool:
+    """No server ever gets the parameters of a console client: any that drivers send do no harm."""
+    name = parameters.get("database") or parameters.get("user")
+    return name == client.context.registry.admin_pool.database.name
 
 
 def _replication(value: str, options: str) -> Replication | None:
@@ -59,21 +66,24 @@ def _replication(value: str, options: str) -> Replication | None:
     return None if kind is None else Replication(kind, options)
 
 
-def _take_parameter(client: ClientConnection, name: str, value: str) -> None:
+def _take_parameter(client: ClientConnection, name: str, value: str, to_console: bool) -> None:
     registry = client.context.registry
-    if _track(client, name, value) or list_contains(registry.settings.ignore_startup_parameters, name):
+    if _track(client, name, value) or to_console:
+        return
+    if list_contains(registry.settings.ignore_startup_parameters, name):
         return
     registry.log.warning(f"unsupported startup parameter: {name}={value}", client.describe())
     raise StartupRefused(f"unsupported startup parameter: {name}")
 
 
-def _take_options(client: ClientConnection, text: str) -> None:
+def _take_options(client: ClientConnection, text: str, to_console: bool) -> None:
     registry = client.context.registry
     ignored = registry.settings.ignore_startup_parameters
     try:
         for name, value in parse_options(text):
             if (
                 _track(client, name, value)
+                or to_console
                 or list_contains(ignored, name)
                 or list_contains(ignored, "options")
             ):

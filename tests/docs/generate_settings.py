@@ -34,7 +34,7 @@ NOTES: Final[Mapping[str, str]] = {
     "`any` needs `user=` in the connect string, `trust` a user who is known.",
     "client_idle_timeout": "A client that holds a server is not idle in this sense.",
     "default_pool_size": "0 is no limit.",
-    "disable_pqexec": "The admin database speaks nothing else, so this closes it too.",
+    "disable_pqexec": "In the admin database too: drivers can use it then, psql cannot.",
     "ignore_startup_parameters": "`options` stands for all unknown ones in `options`.",
     "job_name": "Only shown, as by PgBouncer everywhere but on Windows.",
     "logfile": "RELOAD opens it anew.",

@@ -22,7 +22,6 @@ from tests.integration.clients import (
 )
 from tests.support.bouncer import ADMIN, USER, PoolerProcess
 from tests.support.fakeserver import FakeServer
-from tests.support.rawclient import RawClient, message
 
 TRANSACTION = {"pool_mode": "transaction", "default_pool_size": 2}
 
@@ -486,15 +485,6 @@ def test_mistake_is_an_error_and_the_console_goes_on(
     pooler: PoolerFactory, postgres: TemporaryPostgres, sql: str, text: str
 ) -> None:
     _assert_refused(pooler({DATABASE: f"host=127.0.0.1 port={postgres.port}"}), sql, text)
-
-
-def test_extended_protocol_is_refused(process: PoolerProcess) -> None:
-    with RawClient(process.host, process.port) as console:
-        console.startup(ADMIN, "pgbouncer")
-        console.send(message("P", b"\0SHOW POOLS\0\0\0") + message("S"))
-        assert console.expect_error()["M"] == "extended query protocol not supported by admin console"
-        assert console.expect_error()["S"] == "FATAL"
-        console.expect_close()
 
 
 def test_show_pools_follows_what_clients_do(process: PoolerProcess) -> None:

@@ -330,6 +330,32 @@ def test_broken_query_to_the_console_ends_in_an_error(target: Target, body: byte
     assert "E" in dict(client.read_until("E"))
 
 
+@pytest.mark.parametrize("kind", ["P", "B", "D", "E", "C", "F"])
+@pytest.mark.parametrize(
+    "body", [b"", b"abc", b"\0", b"Z\0", b"\0" * 3, b"\xff" * 12, b"S\0\0", b"\0" * 30_000]
+)
+def test_broken_extended_message_to_the_console_is_answered_with_an_error(
+    target: Target, kind: str, body: bytes
+) -> None:
+    client = target.connect()
+    client.startup("admin", "pgbouncer")
+    client.send(parse("SHOW VERSION") + BIND + message(kind, body) + EXECUTE + SYNC)
+    assert "E" in dict(client.read_until("Z"))
+    client.send(SYNC + parse("SHOW VERSION") + BIND + EXECUTE + SYNC)
+    while [kind for kind, _ in client.read_until("Z")] != ["1", "2", "D", "C", "Z"]:
+        pass
+
+
+def test_statements_for_the_console_without_end_are_refused_at_the_limit(target: Target) -> None:
+    client = target.connect()
+    client.startup("admin", "pgbouncer")
+    named = b"".join(message("P", b"s%d\0SHOW VERSION\0\0\0" % number) for number in range(5000))
+    client.send(named + SYNC)
+    answer = client.read_until("Z")
+    assert dict(answer)["E"].startswith(b"SERROR\0C54000\0")
+    assert answer.count(("1", b"")) == 1000
+
+
 def assert_in_sync_in_transaction(client: RawClient) -> None:
     """As `assert_in_sync`, and the transaction is still open."""
     answer = client.query("SELECT 'inside'")

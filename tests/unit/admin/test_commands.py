@@ -75,7 +75,7 @@ def test_without_log_pooler_errors_it_is_logged_once(pooler: FakePooler, console
 @pytest.mark.parametrize(
     "sql",
     [
-        *("", ";", "x", "begin", "commit;", "select 1", "set x", "show", 'show ""', "show x"),
+        *("", ";", "x", "begin x", "commit x;", "select 2", "set x", "show", 'show ""', "show x"),
         *("reload now", "suspend x", "shutdown x", "save", "save x", "reload dry"),
     ],
 )

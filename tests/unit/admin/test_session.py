@@ -93,28 +93,6 @@ def test_terminate(pooler: FakePooler, console: FakeConsole) -> None:
     assert pooler.log.lines[-1].endswith("closing because: client close request (age=0s)")
 
 
-@pytest.mark.parametrize("kind", [b"P", b"B", b"E"])
-def test_the_extended_protocol_is_refused(kind: bytes, pooler: FakePooler, console: FakeConsole) -> None:
-    console.send(message(kind, b"\0\0\0") + query("show version"))
-    assert console.replies() == [
-        error("extended query protocol not supported by admin console"),
-        ("Z", "I"),
-        fatal("bad packet"),
-    ]
-    assert console.transport.closed
-    assert pooler.log.lines[0] == "ERROR extended query protocol not supported by admin console"
-
-
-@pytest.mark.parametrize("kind", [b"S", b"D", b"C", b"H", b"F"])
-def test_other_messages_of_the_protocol_are_refused(kind: bytes, console: FakeConsole) -> None:
-    console.send(message(kind, b"\0\0"))
-    assert console.replies() == [
-        error(f"unsupported packet type for admin console: {kind[0]}"),
-        ("Z", "I"),
-        fatal("bad packet"),
-    ]
-
-
 @pytest.mark.parametrize("kind", [b"p", b"?", b"\x00"])
 def test_unknown_messages_end_the_connection(kind: bytes, pooler: FakePooler, console: FakeConsole) -> None:
     console.send(message(kind, b"\0\0"))
@@ -175,7 +153,7 @@ def test_whatever_comes_the_console_answers_or_closes(chunks: list[bytes]) -> No
         if not console.client.closed:
             console.send(chunk)
     kinds = [kind for kind, _ in console.replies()]
-    assert set(kinds) <= set("TDCZEN")
+    assert set(kinds) <= set("123CDEINTZnst")
     assert console.client.closed == console.transport.closed
     assert (pooler.registry.client_count == 0) == console.client.closed
 
