@@ -18,7 +18,7 @@ def test_an_answer_that_is_given_up_while_it_is_made_goes_no_further() -> None:
 
     def steps() -> Generator[Step, None, None]:
         yield b"sent"
-        found.stop()
+        found.stop("given up")
         yield b"not sent"
 
     found.start(steps())
@@ -31,7 +31,7 @@ def test_an_answer_that_is_given_up_waits_for_nothing() -> None:
     found = delivery(console)
 
     def steps() -> Generator[Step, None, None]:
-        found.stop()
+        found.stop("given up")
         yield Wait(lambda: False)
 
     found.start(steps())
