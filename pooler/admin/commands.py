@@ -8,7 +8,9 @@ from typing import Final
 
 from pooler.admin import actions
 from pooler.admin.console import Column, Console, Reply, Result, require_admin
+from pooler.admin.errors import AdminError, AdminSyntaxError
 from pooler.admin.parser import Statement, fold, invalid_command, parse
+from pooler.admin.sql import query as sql
 from pooler.admin.tables import HELP, SHOW_GROUPS, SHOW_TABLES
 from pooler.wire.messages import TEXT, notice
 
@@ -61,18 +63,27 @@ class Command:
 class Prepared:
     """A query that is understood, and has not run yet: what the extended protocol prepares and describes.
 
-    `columns` are those of its result, None if it has no rows; `parameters` the type oids of $1 and so on. `run`
-    gets a value for each of them, raises AdminError, and may be called again.
+    `columns` are those of its result, None if it has no rows; `parameters` the type oids of $1 and so on.
+    `run` gets a value for each of them, raises AdminError, and may be called again.
     """
 
     run: Callable[[Console, Sequence[object]], Reply]
     columns: Sequence[Column] | None = None
     parameters: tuple[int, ...] = ()
+    study: Callable[[Console], sql.Study] | None = None
+    """Where it takes work to know columns and parameters: has it done, and what it says is what holds."""
 
 
 def prepare(text: str) -> Prepared:
     """Understands one query. Raises AdminError."""
-    statement = parse(text)
+    try:
+        statement = parse(text)
+    except AdminSyntaxError:
+        if (prepared := prepare_sql(text)) is None:
+            raise
+        return prepared
+    if statement.verb == "select" and not shows(statement) and (prepared := prepare_sql(text)) is not None:
+        return prepared
     command = COMMANDS.get(statement.verb)
     if command is None or not command.takes(statement.argument):
         raise invalid_command(text)
@@ -83,6 +94,18 @@ def prepare(text: str) -> Prepared:
         return command.run(console, statement)
 
     return Prepared(run, shown_columns(statement) if command.run is show else None)
+
+
+def prepare_sql(text: str) -> Prepared | None:
+    """SELECT, and what else takes SQL, if it is one of these."""
+    query = sql.query(text)
+    return None if query is None else Prepared(query.run, study=query.study)
+
+
+def shows(statement: Statement) -> bool:
+    """Whether this is something that SHOW has."""
+    name = fold(statement.argument)
+    return name in FAKE_SETTINGS or name in SHOW_TABLES
 
 
 def execute(console: Console, text: str) -> Reply:
@@ -112,6 +135,11 @@ def show(console: Console, statement: Statement) -> Reply:
     if table.admin_only:
         require_admin(console)
     return Result("SHOW", table.columns, table.rows(console.host))
+
+
+def kill_clients(console: Console, statement: Statement) -> Reply:
+    """KILL_CLIENTS without a condition."""
+    raise AdminError("KILL_CLIENTS needs WHERE and a condition")
 
 
 def set_value(console: Console, statement: Statement) -> Reply:
@@ -164,6 +192,13 @@ COMMAND_TABLE: Final = (
     Command("kill", ("[<db>]",), actions.kill, Risk.CLOSE, "Pause, and close all connections at once"),
     Command(
         "kill_client", ("<client_id>",), actions.kill_client, Risk.CLOSE, "Close one client's connection"
+    ),
+    Command(
+        "kill_clients",
+        ("WHERE <condition>",),
+        kill_clients,
+        Risk.CLOSE,
+        "Close the connections of the clients that a condition on SHOW CLIENTS selects",
     ),
     Command(
         "suspend",

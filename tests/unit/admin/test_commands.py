@@ -25,6 +25,7 @@ HELP = """
 \tRECONNECT [<db>]
 \tKILL [<db>]
 \tKILL_CLIENT <client_id>
+\tKILL_CLIENTS WHERE <condition>
 \tSUSPEND
 \tSHUTDOWN
 \tSHUTDOWN WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS
@@ -69,7 +70,7 @@ def test_without_log_pooler_errors_it_is_logged_once(pooler: FakePooler, console
 @pytest.mark.parametrize(
     "sql",
     [
-        *("", ";", "x", "begin", "commit;", "select 1", "set x", "show", 'show ""', "show x"),
+        *("", ";", "x", "begin", "commit;", "selec 1", "set x", "show", 'show ""', "show x"),
         *("reload now", "suspend x", "shutdown x", "shutdown immediate"),
     ],
 )
@@ -105,7 +106,7 @@ def test_stats_users_may_look(sql: str, pooler: FakePooler) -> None:
 def test_commands_that_cut_clients_off_say_so() -> None:
     close = {command.verb for command in COMMAND_TABLE if command.risk is Risk.CLOSE}
     hold = {command.verb for command in COMMAND_TABLE if command.risk is Risk.HOLD}
-    assert close == {"kill", "kill_client", "shutdown", "disable"}
+    assert close == {"kill", "kill_client", "kill_clients", "shutdown", "disable"}
     assert hold == {"pause", "suspend"}
 
 
