@@ -10,9 +10,9 @@ from typing import Final
 from pooler.admin.console import Column, Row
 from pooler.admin.errors import AdminError
 from pooler.admin.sql.errors import OUT_OF_MEMORY, PROGRAM_LIMIT_EXCEEDED, from_sqlite, too_long
+from pooler.admin.sql.functions import FUNCTIONS
 from pooler.admin.sql.translate import PREFIX, Translation
 from pooler.admin.sql.values import (
-    FUNCTIONS,
     INTERVAL,
     TEXT_LIMIT,
     Value,

@@ -6,10 +6,13 @@ rows are noted on the loop in between, all at one instant. Nothing here imports 
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from pooler.admin.console import Column, Console, Reply, Result, Wait, require_admin
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 100
 """Clients that are closed before the event loop gets its turn."""
+
+_LIBRARY: Final = ("_strptime", "csv", "decimal", "difflib", "importlib.metadata", "numbers", "sqlite3")
+"""What of Python's library sqlglot and the engine load late."""
 
 _BLANK: Final = r"(?:\s|--[^\n]*(?:\n|$)|/\*(?:[^*]|\*(?!/))*\*/)"
 _SELECT: Final = re.compile(rf"(?:{_BLANK}|\()*+(?:select|with|values)(?![a-z0-9_])", re.IGNORECASE)
@@ -108,6 +114,20 @@ def query(text: str) -> Query | None:
     if found is None or name == HELP.name or name not in SHOW_TABLES:
         return None
     return Query(f"SELECT * FROM pgbouncer.{name} {text[found.end() :]}", "SHOW")
+
+
+def load(can_read: Callable[[str], bool]) -> None:
+    """Loads what a first query would, for a process that cannot read all of the files any more then."""
+    if not can_read(os.__file__):
+        for name in _LIBRARY:
+            import_module(name)
+    found = find_spec("sqlglot")
+    if found is not None and found.origin is not None and not can_read(found.origin):
+        from pooler.admin.sql.engine import Snapshot, run
+        from pooler.admin.sql.translate import translate
+
+        sample = translate("SELECT count(*)::numeric(5, 2), $1 FROM (VALUES (1)) v LIMIT 1")
+        run(sample, ("",), Snapshot({}, 0.0, ""), False)
 
 
 class _Job:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -88,7 +89,7 @@ POOLS = st.lists(
     ),
     max_size=8,
 )
-COMPARISONS = {
+COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     "<>": operator.ne,
     "!=": operator.ne,
@@ -100,7 +101,7 @@ COMPARISONS = {
 
 
 def _unknown_if_null(
-    compare: Callable[[object, object], bool], column: str, value: object, row: dict[str, object]
+    compare: Callable[[Any, Any], bool], column: str, value: object, row: dict[str, object]
 ) -> Truth:
     return None if row[column] is None else compare(row[column], value)
 
