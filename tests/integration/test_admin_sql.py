@@ -242,6 +242,9 @@ ENDLESS = [
     "SELECT count(*) FROM {}".format(", ".join(f"config c{n}" for n in range(10))),
     "SELECT sum(greatest(a.key, b.key, c.key) = 'x') FROM config a, config b, config c, config d",
     "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t) SELECT n FROM t ORDER BY -n",
+    "SELECT max(position(lpad('b', 30000, 'a') in lpad(a.key, 60000, 'a'))) FROM config a, config b",
+    f"SELECT max((lpad('', 65000, 'a') LIKE '{'%aaaaaaab' * 11}')::int) FROM config a, config b",
+    "SELECT 1 FROM {}".format(" JOIN ".join(f"pools p{n}" for n in range(30))),
 ]
 """Whatever limit it is that ends them."""
 
@@ -268,7 +271,7 @@ REFUSED = {
     "SELECT pg_sleep(1000)": "42883",
     "SELECT length(replace(replace('{0}', 'x', '{0}'), 'x', '{0}'))".format("x" * 1000): "54000",
     "SELECT length(string_agg(a.key || b.key, c.key)) FROM config a, config b, config c": "54000",
-    "SELECT length(concat({}))".format(", ".join(["lpad('', 200000, 'x')"] * 2)): "54000",
+    "SELECT length(concat({}))".format(", ".join(["lpad('', 60000, 'x')"] * 2)): "54000",
     "SELECT a.*, b.* FROM config a, config b, config c": "54000",
     "SELECT " + "(" * 1000 + "1" + ")" * 1000: "54000",
     "SELECT " + "(" * 800 + "1" + ")" * 800: "54001",

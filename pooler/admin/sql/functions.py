@@ -131,6 +131,38 @@ def split_part(text: Value, delimiter: Value, field: Value) -> Value:
     return parts[index] if 0 <= index < len(parts) else ""
 
 
+def position(text: Value, part: Value) -> Value:
+    """From 1; sqlite's own takes the product of both lengths."""
+    return None if text is None or part is None else text_of(text).find(text_of(part)) + 1
+
+
+def replace(text: Value, old: Value, new: Value) -> Value:
+    if text is None or old is None or new is None:
+        return None
+    whole, before, after = text_of(text), text_of(old), text_of(new)
+    if not before:
+        return whole
+    if len(whole) + whole.count(before) * (len(after) - len(before)) > TEXT_LIMIT:
+        raise AdminError("string too long", PROGRAM_LIMIT_EXCEEDED)
+    return whole.replace(before, after)
+
+
+def trim(text: Value, letters: Value = " ") -> Value:
+    return None if text is None or letters is None else text_of(text).strip(_few(letters))
+
+
+def trim_left(text: Value, letters: Value = " ") -> Value:
+    return None if text is None or letters is None else text_of(text).lstrip(_few(letters))
+
+
+def trim_right(text: Value, letters: Value = " ") -> Value:
+    return None if text is None or letters is None else text_of(text).rstrip(_few(letters))
+
+
+def _few(letters: Value) -> str:
+    return "".join(set(text_of(letters)))
+
+
 def starts_with(text: Value, prefix: Value) -> Value:
     return None if text is None or prefix is None else int(text_of(text).startswith(text_of(prefix)))
 
@@ -224,6 +256,11 @@ FUNCTIONS: Final[Mapping[str, tuple[Callable[..., Value], int]]] = {
     "pg_left": (left, 2),
     "pg_right": (right, 2),
     "pg_split_part": (split_part, 3),
+    "pg_position": (position, 2),
+    "pg_replace": (replace, 3),
+    "pg_trim": (trim, -1),
+    "pg_ltrim": (trim_left, -1),
+    "pg_rtrim": (trim_right, -1),
     "pg_starts_with": (starts_with, 2),
     "pg_concat": (concat, -1),
     "pg_concat_ws": (concat_ws, -1),

@@ -146,6 +146,8 @@ _SIMPLE: Final[Mapping[type[exp.Expr], tuple[str, tuple[str, ...]]]] = {
     exp.Left: ("pg_left", ("this", "expression")),
     exp.Right: ("pg_right", ("this", "expression")),
     exp.SplitPart: ("pg_split_part", ("this", "delimiter", "part_index")),
+    exp.StrPosition: ("pg_position", ("this", "substr")),
+    exp.Replace: ("pg_replace", ("this", "expression", "replacement")),
     exp.StartsWith: ("pg_starts_with", ("this", "expression")),
     exp.UnixToTime: ("pg_timestamp", ("this",)),
     exp.CurrentTimestamp: ("pg_now", ()),
@@ -290,6 +292,12 @@ def _pad(node: exp.Expr, kinds: Kinds) -> exp.Expr:
     return call("pg_lpad" if node.args.get("is_left") else "pg_rpad", *arguments)
 
 
+def _trim(node: exp.Expr, kinds: Kinds) -> exp.Expr:
+    name = {"LEADING": "pg_ltrim", "TRAILING": "pg_rtrim"}.get(node.text("position").upper(), "pg_trim")
+    letters = node.args.get("expression")
+    return call(name, node.this, *(() if letters is None else (letters,)))
+
+
 def _distinct(node: exp.Expr, kinds: Kinds) -> exp.Expr | None:
     if node.args.get("on") is not None:
         raise Unsupported("DISTINCT ON is")
@@ -320,6 +328,7 @@ _RULES: Final[Mapping[type[exp.Expr], Callable[[exp.Expr, Kinds], exp.Expr | Non
     exp.EQ: _compare,
     exp.GroupConcat: _aggregate,
     exp.Pad: _pad,
+    exp.Trim: _trim,
     exp.Distinct: _distinct,
     exp.Array: _array,
     exp.Parameter: _parameter,

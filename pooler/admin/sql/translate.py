@@ -1,6 +1,7 @@
 """From PostgreSQL's SELECT to sqlite's. It takes sqlglot, which is imported with the first SELECT only."""
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,8 +9,10 @@ from typing import Final
 
 import sqlglot
 from sqlglot import exp
+from sqlglot.dialects.postgres import Postgres
 from sqlglot.dialects.sqlite import SQLite
 from sqlglot.errors import ErrorLevel, ParseError, SqlglotError, TokenError
+from sqlglot.parsers.postgres import PostgresParser
 
 from pooler.admin.errors import AdminError
 from pooler.admin.sql.errors import (
@@ -19,6 +22,7 @@ from pooler.admin.sql.errors import (
     no_such_function,
     no_such_table,
     syntax_error,
+    too_long,
 )
 from pooler.admin.sql.kinds import Kinds
 from pooler.admin.sql.rules import CLAUSES, rewritten
@@ -32,10 +36,27 @@ PREFIX: Final = "show_"
 QUERY_LIMIT: Final = 16_384
 """Characters."""
 TOKEN_LIMIT: Final = 2_000
+PARSE_LIMIT: Final = 0.2
+"""Seconds."""
 SOURCES_LIMIT: Final = 20
 """Tables and subqueries in all of a query."""
 
 logging.getLogger("sqlglot").setLevel(logging.CRITICAL)
+
+
+class _Source(Postgres):
+    """PostgreSQL's language, as long as it is read in time: some texts are tried in every possible way."""
+
+    class Parser(PostgresParser):
+        _deadline = 0.0
+
+        def _advance(self, times: int = 1) -> None:
+            now = time.monotonic()
+            if not self._deadline:
+                self._deadline = now + PARSE_LIMIT
+            elif now > self._deadline:
+                raise too_long()
+            super()._advance(times)
 
 
 class _Dialect(SQLite):
@@ -87,10 +108,10 @@ def translate(text: str) -> Translation:
 
 
 def _parse(text: str) -> exp.Query:
-    tokens = sqlglot.tokenize(text, read="postgres")
+    tokens = sqlglot.tokenize(text, read=_Source)
     if len(tokens) > TOKEN_LIMIT:
         raise AdminError("query is too long", PROGRAM_LIMIT_EXCEEDED)
-    statements = sqlglot.parse(text, read="postgres", error_level=ErrorLevel.IMMEDIATE)
+    statements = sqlglot.parse(text, read=_Source, error_level=ErrorLevel.IMMEDIATE)
     while statements and (statements[-1] is None or isinstance(statements[-1], exp.Semicolon)):
         statements.pop()
     if len(statements) != 1:

@@ -19,7 +19,7 @@ from pooler.wire.messages import BOOL, BYTEA, INT4, INT8, NUMERIC, TEXT, TIMESTA
 INTERVAL: Final = 1186
 """Never leaves: it is sent as text."""
 
-TEXT_LIMIT: Final = 256 * 1024
+TEXT_LIMIT: Final = 64 * 1024
 """Characters of a value."""
 
 Value = None | int | float | str | bytes
