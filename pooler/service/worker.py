@@ -7,7 +7,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Final
 
-SWITCH_INTERVAL: Final = 0.0005
+SWITCH_INTERVAL: Final = 0.0001
 """Seconds after which the thread lets the loop have the interpreter, instead of Python's 5 ms."""
 
 Job = tuple[Callable[[], None], Callable[[], None]]

@@ -1,5 +1,7 @@
 """SELECT over the SHOW tables, as a client of the simple protocol gets it."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -368,3 +370,12 @@ def test_study_of_kill_clients_kills_nobody(pooler: FakePooler, console: FakeCon
     assert (described.columns, described.parameters) == (None, (TEXT,))
     assert len(rows(console, "SELECT * FROM clients")) == 5
     assert answered(pooler, console, prepared, "bob").tag == "KILL_CLIENTS 2"
+
+
+# What it costs who does not use it -----------------------------------------------------------------------
+
+
+def test_nothing_of_it_is_loaded_before_the_first_query() -> None:
+    program = "import sys, pooler.service.main; print({'sqlglot', 'sqlite3', 'decimal'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
