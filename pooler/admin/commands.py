@@ -8,7 +8,9 @@ from typing import Final
 
 from pooler.admin import actions, audit, reload_preview, save_config
 from pooler.admin.console import Column, Console, Reply, Result, require_admin
+from pooler.admin.errors import AdminError, AdminSyntaxError
 from pooler.admin.parser import DRY_RUN, TIMEOUT, Statement, fold, invalid_command, parse
+from pooler.admin.sql import query as sql
 from pooler.admin.tables import HELP, SHOW_GROUPS, SHOW_TABLES
 from pooler.wire.messages import TEXT, notice
 
@@ -76,11 +78,20 @@ class Prepared:
     parameters: tuple[int, ...] = ()
     ends_transaction: bool = False
     """COMMIT and ROLLBACK: all that is let through in a transaction that has failed."""
+    study: Callable[[Console], sql.Study] | None = None
+    """Where it takes work to know columns and parameters: has it done, and what it says is what holds."""
 
 
 def prepare(text: str) -> Prepared:
     """Understands one query. Raises AdminError."""
-    statement = parse(text)
+    try:
+        statement = parse(text)
+    except AdminSyntaxError:
+        if (prepared := prepare_sql(text)) is None:
+            raise
+        return prepared
+    if statement.verb == "select" and not shows(statement) and (prepared := prepare_sql(text)) is not None:
+        return prepared
     command = find_command(statement)
     if command is None or not command.takes(statement.argument):
         raise invalid_command(text)
@@ -110,6 +121,27 @@ def _is_ignored(statement: Statement) -> bool:
     return statement.verb == "set" and (statement.value is None or fold(statement.argument) in FAKE_SETTINGS)
 
 
+def prepare_sql(text: str) -> Prepared | None:
+    """SELECT, and what else takes SQL, if it is one of these."""
+    query = sql.query(text)
+    if query is None:
+        return None
+
+    def run(console: Console, values: Sequence[object]) -> Reply:
+        if not query.acts:
+            return query.run(console, values)
+        statement = Statement(query.verb, "", None, text)
+        return audit.audited(console, statement, lambda: query.run(console, values))
+
+    return Prepared(run, study=query.study)
+
+
+def shows(statement: Statement) -> bool:
+    """Whether this is something that SHOW has."""
+    name = fold(statement.argument)
+    return name in FAKE_SETTINGS or name in SHOW_TABLES
+
+
 def shown_columns(statement: Statement) -> Sequence[Column] | None:
     """The columns of a SHOW; None where it has none, or fails."""
     name = fold(statement.argument)
@@ -132,6 +164,11 @@ def show(console: Console, statement: Statement) -> Reply:
     if table.admin_only:
         require_admin(console)
     return Result("SHOW", table.columns, table.rows(console.host))
+
+
+def kill_clients(console: Console, statement: Statement) -> Reply:
+    """KILL_CLIENTS without a condition."""
+    raise AdminError("KILL_CLIENTS needs WHERE and a condition")
 
 
 def set_value(console: Console, statement: Statement) -> Reply:
@@ -219,6 +256,13 @@ COMMAND_TABLE: Final = (
         actions.cancel_client,
         Risk.CHANGE,
         "Cancel the query that a client is running",
+    ),
+    Command(
+        "kill_clients",
+        ("WHERE <condition>",),
+        kill_clients,
+        Risk.CLOSE,
+        "Close the connections of the clients that a condition on SHOW CLIENTS selects",
     ),
     Command(
         "suspend",

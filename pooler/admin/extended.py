@@ -2,12 +2,13 @@
 
 import struct
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Final, Protocol
 
 from pooler.admin import formats, replies, statements
 from pooler.admin.commands import Prepared
-from pooler.admin.console import Result
+from pooler.admin.console import Console, Result, Wait
 from pooler.admin.conversation import LIMIT_EXCEEDED, Conversation, Portal, Statement
 from pooler.admin.errors import AdminError
 from pooler.admin.replies import Step, Steps
@@ -26,7 +27,7 @@ _UNSIGNED: Final = struct.Struct("!H")
 _LENGTH: Final = struct.Struct("!i")
 
 
-class Runner(Protocol):
+class Runner(Console, Protocol):
     """The session: what both protocols share."""
 
     conversation: Conversation
@@ -89,6 +90,11 @@ class ExtendedProtocol:
             conversation.statements.pop("", None)
         prepared = statements.prepare_one(text)
         conversation.check(prepared)
+        if prepared.study is not None:
+            study = prepared.study(self._session)
+            yield Wait(study.over)
+            known = study.outcome()
+            prepared = replace(prepared, columns=known.columns, parameters=known.parameters)
         parameters = _types(declared, prepared.parameters)
         conversation.add_statement(name, Statement(prepared, parameters, body.size))
         yield messages.PARSE_COMPLETE_MESSAGE

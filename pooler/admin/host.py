@@ -1,6 +1,6 @@
 """What the admin console needs of the process that it is the console of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -47,6 +47,9 @@ class AdminHost(Protocol):
 
     def certificates(self) -> Sequence[tuple[str, str, str, datetime]]:
         """Setting, file, subject and end of every TLS certificate in use, for SHOW CERTIFICATES."""
+
+    def in_thread(self, work: Callable[[], None], done: Callable[[], None]) -> None:
+        """Has `work`, which raises nothing, done in a worker thread, then calls `done` on the event loop."""
 
     def reload(self) -> None:
         """Reads the configuration again. Raises ConfigErrors, before anything has changed or was logged."""

@@ -9,9 +9,11 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import uvloop
 
+from pooler.admin.sql import query
 from pooler.config.snapshot import ConfigErrors, Snapshot, load, unsupported
 from pooler.pool.registry import Pause, Shutdown
 from pooler.service import process
@@ -70,6 +72,7 @@ def _become_user(name: str | None) -> None:
     for codec in ("idna", "unicode_escape", "ascii", "latin-1", "utf-8"):
         codecs.lookup(codec)
     if name:
+        query.load(partial(process.can_read, name))
         process.change_user(name)
     process.refuse_root()
 

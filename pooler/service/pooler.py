@@ -34,6 +34,7 @@ from pooler.service.process import notify_status
 from pooler.service.sockets import Listener, tune_accept, tune_socket
 from pooler.service.tls import expiring
 from pooler.service.version import VERSION_LINE
+from pooler.service.worker import Worker
 from pooler.wire.parameters import TrackedParameters
 
 ACCESS_SETTINGS = ("client_tls", "server_tls", "auth_type", "auth_hba", "auth_ident", "auth_ldap")
@@ -86,6 +87,7 @@ class Pooler:
         self._access.take_effect(self.context)
         self._warn_of_access(None)
         self._acceptor = Acceptor(self.context, loop, [])
+        self._worker = Worker(loop.call_soon_threadsafe)
         self._finished = loop.create_future()
         self._timers: list[asyncio.TimerHandle] = []
         self._suspended_at = 0.0
@@ -118,6 +120,7 @@ class Pooler:
             server.disconnect("pooler is shutting down")
         self._resolver.close()
         self.context.external.close()
+        self._worker.close()
 
     def _every(self, seconds: Callable[[], float], work: Callable[[], None]) -> None:
         def again() -> None:
@@ -381,6 +384,10 @@ class Pooler:
 
     def _console(self, client: ClientConnection, is_admin: bool) -> ClientPhase:
         return AdminSession(client, self, is_admin)
+
+    def in_thread(self, work: Callable[[], None], done: Callable[[], None]) -> None:
+        """Does `work` where it holds nobody up, one after the other, then calls `done` on the loop."""
+        self._worker.submit(work, done)
 
     def version_line(self) -> str:
         """SHOW VERSION."""

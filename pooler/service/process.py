@@ -86,6 +86,24 @@ class Pidfile:
             self._log.warning(f"could not remove pidfile '{self._path}': {error.strerror}")
 
 
+def can_read(name: str, path: str) -> bool:
+    """Whether a user could read the file; true if that cannot be told."""
+    try:
+        user = pwd.getpwnam(name)
+    except (KeyError, ValueError):
+        return True
+    if os.geteuid() != 0:
+        return True
+    group = os.getegid()
+    os.setegid(user.pw_gid)
+    os.seteuid(user.pw_uid)
+    try:
+        return os.access(path, os.R_OK, effective_ids=True)
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+
+
 def change_user(name: str) -> None:
     """Become another user for good, with that user's groups (``user`` setting, ``-u``).
 

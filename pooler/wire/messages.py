@@ -39,8 +39,10 @@ INT8: Final = 20
 TEXT: Final = 25
 NUMERIC: Final = 1700
 BYTEA: Final = 17
+BOOL: Final = 16
+TIMESTAMPTZ: Final = 1184
 
-_TYPE_SIZES: Final = {INT4: 4, INT8: 8, TEXT: -1, NUMERIC: -1, BYTEA: -1}
+_TYPE_SIZES: Final = {INT4: 4, INT8: 8, TEXT: -1, NUMERIC: -1, BYTEA: -1, BOOL: 1, TIMESTAMPTZ: 8}
 
 
 def encode(text: str) -> bytes:

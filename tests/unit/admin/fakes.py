@@ -159,6 +159,10 @@ class FakePooler:
     def listener_fds(self) -> Sequence[tuple[int, str, int]]:
         return [(5, "127.0.0.1", 6432), (6, "unix", 6432)]
 
+    def in_thread(self, work: Callable[[], None], done: Callable[[], None]) -> None:
+        work()
+        self.soon.append(done)
+
     def reload(self) -> None:
         if self.failure is not None:
             raise self.failure

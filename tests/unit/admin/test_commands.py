@@ -30,6 +30,7 @@ HELP = """
 \tKILL [<db>]
 \tKILL_CLIENT <client_id>
 \tCANCEL_CLIENT <client_id>
+\tKILL_CLIENTS WHERE <condition>
 \tSUSPEND
 \tSHUTDOWN
 \tSHUTDOWN WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS
@@ -75,7 +76,7 @@ def test_without_log_pooler_errors_it_is_logged_once(pooler: FakePooler, console
 @pytest.mark.parametrize(
     "sql",
     [
-        *("", ";", "x", "begin x", "commit x;", "select 2", "set x", "show", 'show ""', "show x"),
+        *("", ";", "x", "begin x", "commit x;", "selec 2", "set x", "show", 'show ""', "show x"),
         *("reload now", "suspend x", "shutdown x", "save", "save x", "reload dry"),
     ],
 )
@@ -112,7 +113,7 @@ def test_stats_users_may_look(sql: str, pooler: FakePooler) -> None:
 def test_commands_that_cut_clients_off_say_so() -> None:
     close = {command.verb for command in COMMAND_TABLE if command.risk is Risk.CLOSE}
     hold = {command.verb for command in COMMAND_TABLE if command.risk is Risk.HOLD}
-    assert close == {"kill", "kill_client", "shutdown", "disable"}
+    assert close == {"kill", "kill_client", "kill_clients", "shutdown", "disable"}
     assert hold == {"pause", "suspend"}
 
 

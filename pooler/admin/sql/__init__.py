@@ -1,0 +1,1 @@
+"""SELECT over the SHOW tables: sqlglot translates, sqlite3 answers, both in a worker thread."""
