@@ -35,7 +35,7 @@ COMMANDS = [
     *("SELECT POOLS", "select stats;", '"SHOW" "Pools" ;', " \t\r\nshow\tpools\n;\n", "SHOW HELP"),
     # No command, or not in this form.
     *("", ";", " ", "x", "SHOW", 'SHOW ""', "SHOW x", "SHOW ALL"),
-    *("SELECT * FROM pools", "SHOW POOLS x", "SHOW POOLS;;", "SHOW POOLS; SHOW POOLS"),
+    *("SHOW POOLS x", "SHOW POOLS;;", "SHOW POOLS; SHOW POOLS"),
     *("SHOW 'POOLS'", 'SHOW "POOLS', "SHOW POOLS --", "SUSPEND x", "SHUTDOWN x", "SHUTDOWN WAIT", "SAVE"),
     *("PAUSE 'x'", "PAUSE x-y", "RELOAD x", "RELOAD DRY", "CANCEL_CLIENT_X 1", "PAUSE nowhere TIMEOUT"),
     *("SHOW p\xf6\xf6ls", "KILL_CLIENT", "KILL_CLIENT x", "KILL_CLIENT 99999", 'KILL_CLIENT "-1"'),
@@ -72,6 +72,7 @@ STATS_COMMANDS = [
 OUR_OWN = [
     *("RELOAD DRY RUN", "SAVE CONFIG", "SHOW CONFIG_DIFF", "SHOW AUDIT", "SHOW LOGINS", "SHOW CERTIFICATES"),
     *(f"PAUSE {DATABASE} TIMEOUT 5", "PAUSE nowhere TIMEOUT 1", "CANCEL_CLIENT 1"),
+    *("SELECT * FROM pools", "SHOW POOLS WHERE database = 'x'", "KILL_CLIENTS WHERE id = 0"),
     # What drivers send by themselves.
     *("BEGIN", "COMMIT", "SELECT 1", "SHOW server_version"),
 ]

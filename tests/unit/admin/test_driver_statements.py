@@ -244,7 +244,7 @@ def test_the_simple_protocol_has_no_parameters(console: FakeConsole) -> None:
     ],
 )
 def test_set_config_in_another_shape(sql: str, console: FakeConsole) -> None:
-    assert failed(console, sql)[:2] == ("08P01", f"invalid command '{sql}', use SHOW HELP;")
+    assert failed(console, sql)[:2] == ("42883", "function set_config does not exist")
 
 
 # What a session has open -----------------------------------------------------------------------------
@@ -368,11 +368,8 @@ def test_what_pgbouncer_refuses_stays_refused(sql: str, console: FakeConsole) ->
         "DEALLOCATE",
         "CLOSE",
         "UNLISTEN",
-        "SELECT 1, 2",
-        "SELECT 1 'open",
         'SHOW "open',
         "/* open",
-        "SELECT \\",
         "BEGIN é",
         "SAVEPOINT é",
         "BEGIN /*" + "x" * TEXT_LIMIT + "*/",
