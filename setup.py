@@ -12,6 +12,8 @@ HOT_MODULES = (
     "pooler/wire/parameters.py",
     "pooler/wire/prepared.py",
     "pooler/pool/lists.py",
+    "pooler/pool/histogram.py",
+    "pooler/pool/waits.py",
     "pooler/pool/members.py",
     "pooler/pool/stats.py",
     "pooler/pool/pool.py",

@@ -61,6 +61,8 @@ class Database:
     fake: bool = False
     auto: bool = False
     paused: bool = False
+    killed: bool = False
+    """It was KILL that paused it."""
     disabled: bool = False
     connections: int = 0
     client_connections: int = 0

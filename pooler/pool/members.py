@@ -31,6 +31,8 @@ class Client(Member):
     __slots__ = (
         "absent",
         "awaits",
+        "bytes_received",
+        "bytes_sent",
         "congested",
         "connect_ns",
         "id",
@@ -38,13 +40,18 @@ class Client(Member):
         "notified",
         "params",
         "pool",
+        "queries",
         "query_ns",
         "replication",
         "request_ns",
         "settling",
         "stalled",
         "wait_ns",
+        "wait_reason",
+        "waited_ns",
+        "worked_ns",
         "xact_ns",
+        "xacts",
     )
 
     id: i64
@@ -57,6 +64,15 @@ class Client(Member):
     query_ns: i64
     xact_ns: i64
     awaits: i64
+    wait_reason: i64
+    """The gravest of `pooler.pool.waits` so far."""
+    waited_ns: i64
+    worked_ns: i64
+    """In transactions that are over."""
+    queries: i64
+    xacts: i64
+    bytes_received: i64
+    bytes_sent: i64
     notified: bool
     replication: Replication | None
     stalled: bool
@@ -81,6 +97,13 @@ class Client(Member):
         self.query_ns = 0
         self.xact_ns = 0
         self.awaits = NOTHING
+        self.wait_reason = 0
+        self.waited_ns = 0
+        self.worked_ns = 0
+        self.queries = 0
+        self.xacts = 0
+        self.bytes_received = 0
+        self.bytes_sent = 0
         self.notified = False
         self.replication = None
         self.stalled = False
@@ -152,6 +175,7 @@ class Server(Member):
         "id",
         "idle_in_transaction",
         "link",
+        "opened",
         "params",
         "pool",
         "queue",
@@ -168,6 +192,8 @@ class Server(Member):
     queue: RequestQueue
     replication: Replication | None
     """It belongs to one replication client from its login to its end."""
+    opened: bool
+    """Its login was accepted."""
     ready: bool
     idle_in_transaction: bool
     setting_parameters: bool
@@ -188,6 +214,7 @@ class Server(Member):
         self.params = params
         self.queue = RequestQueue()
         self.replication = None
+        self.opened = False
         self.ready = False
         self.idle_in_transaction = False
         self.setting_parameters = False

@@ -8,7 +8,10 @@ from mypy_extensions import i64
 from pooler.pool.catalog import Credentials, Database, Policy
 from pooler.pool.lists import MemberList
 from pooler.pool.members import NOTHING, SERVER, WELCOME, Client, Server
+from pooler.pool.reasons import why
 from pooler.pool.stats import PoolStats, Totals
+from pooler.pool.tallies import Tallies
+from pooler.pool.waits import POOL_FULL, SERVER_DOWN, WaitCounts
 from pooler.wire.parameters import Values
 
 if TYPE_CHECKING:
@@ -43,6 +46,11 @@ class Pool:
     connect_failed: bool
     login_failed: bool
     failure: str
+    waits: WaitCounts
+    errors: Tallies
+    """By `server` and SQLSTATE, or `pooler` and what the client was told."""
+    turnover: Tallies
+    """Servers opened, failed and closed, and why."""
 
     def __init__(
         self, registry: "Registry", database: Database, credentials: Credentials, for_auth: bool = False
@@ -63,6 +71,9 @@ class Pool:
         self.connect_failed = False
         self.login_failed = False
         self.failure = ""
+        self.waits = WaitCounts()
+        self.errors = Tallies()
+        self.turnover = Tallies()
         self.dispatching = False
         self.active_clients = MemberList("active")
         self.waiting_clients = MemberList("waiting")
@@ -84,6 +95,9 @@ class Pool:
         self.paused = paused
         self.size: i64 = policy.pool_size
         self.lifetime_ns: i64 = policy.server_lifetime_ns
+        self.most: i64 = policy.pool_size
+        if policy.reserve_pool_timeout_ns > 0:
+            self.most += policy.reserve_pool_size
         self.resets = policy.reset_query != ""
         self.checks_at_once = policy.check_query is not None and policy.server_check_delay_ns == 0
         self.round_robins = policy.server_round_robin
@@ -153,6 +167,10 @@ class Pool:
         client.wait_ns = monotonic_ns()
         client.notified = False
         client.move_last(self.waiting_clients)
+        if 0 < self.most <= self.active_servers.count and not self.paused:
+            client.wait_reason = POOL_FULL
+        else:
+            client.wait_reason = why(self)
         if not self._all_at_work():
             self.registry.attend_soon(self)
 
@@ -246,6 +264,7 @@ class Pool:
             return
         self.login_failed = False
         self.connect_failed = False
+        self._opened(server)
         self.stats.server_assignment_count += 1
         server.move_last(self.active_servers)
         self._awaken(client)
@@ -258,9 +277,26 @@ class Pool:
 
     def withdraw(self, client: Client) -> None:
         """Takes a client out of the line."""
-        self.stats.wait_ns += monotonic_ns() - client.wait_ns
+        self.stats.wait_ns += self._wait_over(client)
         client.awaits = NOTHING
         client.move_last(client.home())
+
+    def gave_up(self, client: Client) -> None:
+        """A client that waits is being closed."""
+        self.note_reason(client, why(self))
+        self._wait_over(client)
+
+    def note_reason(self, client: Client, reason: i64) -> None:
+        """A client waits for this, now."""
+        if reason > client.wait_reason:
+            client.wait_reason = reason
+
+    def _wait_over(self, client: Client) -> i64:
+        waited: i64 = monotonic_ns() - client.wait_ns
+        self.stats.wait_times.record(waited)
+        self.waits.add(client.wait_reason, waited)
+        client.waited_ns += waited
+        return waited
 
     # A server becomes free ---------------------------------------------------------------------------------
 
@@ -279,6 +315,7 @@ class Pool:
         if fresh:
             self.login_failed = False
             self.connect_failed = False
+            self._opened(server)
         elif self.life_is_over(server):
             server.disconnect("server lifetime over")
             self.last_lifetime_ns = monotonic_ns()
@@ -342,6 +379,10 @@ class Pool:
         if server.place is self.canceled_servers and not server.cancels and server.link is None:
             self.release(server)
 
+    def _opened(self, server: Server) -> None:
+        server.opened = True
+        self.turnover.add("opened", "login")
+
     # A server goes -----------------------------------------------------------------------------------------
 
     def server_closes(self, server: Server, reason: str) -> None:
@@ -351,8 +392,11 @@ class Pool:
             self.login_failed = True
             self.connect_failed = True
             self.failure = reason
+            self.turnover.add("failed", reason)
         elif place is self.new_servers or place is self.cancel_servers:
             self.connect_failed = False
+        if server.opened:
+            self.turnover.add("closed", reason)
         server.cancels.clear()
         server.leave()
         self.database.connections -= 1
@@ -369,8 +413,10 @@ class Pool:
         """Nobody can log in to the servers, so clients that wait for the first one would wait in vain."""
         if self.connected_servers() != 0 and self.welcome is not None:
             return
-        for client in self.waiting_clients:
-            cast(Client, client).disconnect(text, True, sqlstate)
+        for member in self.waiting_clients:
+            client = cast(Client, member)
+            client.wait_reason = SERVER_DOWN
+            client.disconnect(text, True, sqlstate)
 
     def tag_dirty(self) -> None:
         """All its servers are closed as soon as they are free (RECONNECT, or a changed connect string)."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from mypy_extensions import i64, mypyc_attr
 
 from pooler.pool.lists import MemberList
-from pooler.pool.members import Client, Server
+from pooler.pool.members import NOTHING, Client, Server
 from pooler.relay import address
 from pooler.relay.absentee import abandon
 from pooler.relay.server import ServerConnection
@@ -44,6 +44,8 @@ PENDING_LIMIT: Final = 64 * 1024
 """Bytes that a waiting client may send ahead before its socket is left alone."""
 
 LETTER_D: Final = 0x64
+
+UNEXPECTED_EOF: Final = "client unexpected eof"
 
 QUEUED_NOTICE: Final = "No server connection available in postgres backend, client being queued"
 
@@ -330,6 +332,7 @@ class ClientConnection(Client):
         pool = self.pool
         assert pool is not None
         pool.stats.client_bytes += len(message)
+        self.bytes_received += len(message)
         if server.queue.skipping:
             return False
         if self.statements is None:
@@ -368,6 +371,7 @@ class ClientConnection(Client):
         pool = self.pool
         if pool is not None:
             pool.stats.client_bytes += end - start
+            self.bytes_received += end - start
         server.send(data if start == 0 and end == size else data[start:end])
 
     def _query_starts(self) -> None:
@@ -375,9 +379,11 @@ class ClientConnection(Client):
         assert pool is not None
         self.query_ns = self.request_ns
         pool.stats.query_count += 1
+        self.queries += 1
         if self.xact_ns == 0:
             self.xact_ns = self.request_ns
             pool.stats.xact_count += 1
+            self.xacts += 1
 
     def _stall(self, data: bytes, position: i64) -> None:
         """Keeps what cannot be sent yet: the client is in line, or its parameters are being set."""
@@ -509,7 +515,7 @@ class ClientConnection(Client):
         if self.closed:
             return
         silent = self.phase is not None and self.pool is None and self.database is None
-        self.disconnect("" if silent else "client unexpected eof", notify=False)
+        self.disconnect("" if silent else UNEXPECTED_EOF, notify=False)
 
     def disconnect(
         self, reason: str, notify: bool = True, sqlstate: str = messages.PROTOCOL_VIOLATION
@@ -528,6 +534,8 @@ class ClientConnection(Client):
             registry.log.warning(f"pooler error: {reason}", self.describe())
         server = cast("ServerConnection | None", self.link)
         half_told = server is not None and server.half_passed()
+        if self.pool is not None and reason and (notify or half_told or reason == UNEXPECTED_EOF):
+            self.pool.errors.add("pooler", reason.partition(":")[0], reason)
         transport = self.transport
         self.transport = None
         registry.unread_clients.pop(self, None)
@@ -550,6 +558,8 @@ class ClientConnection(Client):
         not.
         """
         registry = self.context.registry
+        if self.awaits != NOTHING and self.pool is not None:
+            self.pool.gave_up(self)
         self.leave()
         if self.cancel_key:
             registry.cancel_keys.pop(self.cancel_key, None)

@@ -189,6 +189,7 @@ class ServerConnection(PreparingServer):
         size: i64 = len(data)
         limit: i64 = self.context.max_packet
         self.pool.stats.server_bytes += size
+        client.bytes_sent += size
         start: i64 = 0
         position: i64 = 0
         if self.remaining > 0:
@@ -259,6 +260,8 @@ class ServerConnection(PreparingServer):
                     self.stale = True
                 if queue.head & ACTION == REPLACE:
                     action = REPLACE
+                elif not client.absent:
+                    self._count_error("server", data[position + HEADER : end])
                 if queue.head == 0:
                     self.ready = False
                     self.idle_in_transaction = False
@@ -290,6 +293,7 @@ class ServerConnection(PreparingServer):
                 self._pass(client, data, start, position, size)
                 start = end
                 if action == REPLACE:
+                    self._count_error("pooler", refusal[HEADER:])
                     client.send(refusal)
             if end > size:
                 self.remaining = end - size
@@ -305,6 +309,11 @@ class ServerConnection(PreparingServer):
         if position < size:
             self.head = data[position:]
         self._after_chunk()
+
+    def _count_error(self, source: str, body: bytes) -> None:
+        """For SHOW ERRORS: no more than the primary message, since details have data in them more often."""
+        found = messages.parse_error(body[:WHOLE_ERROR])
+        self.pool.errors.add(source, found.sqlstate, found.message)
 
     def _pass(self, client: Client, data: bytes, start: i64, end: i64, size: i64) -> None:
         """Sends `data[start:end]` on to the client, without a copy where it is all of it."""
@@ -343,14 +352,16 @@ class ServerConnection(PreparingServer):
         if len(self.queue) > 0 or self.link is None:
             return
         if client.query_ns != 0 and (self.ready or self.idle_in_transaction):
-            self.pool.stats.query_ns += self.request_ns - client.query_ns
+            self.pool.stats.query_over(self.request_ns - client.query_ns)
             client.query_ns = 0
         if not self.ready:
             if client.absent:
                 self.disconnect("client disconnect while server was not ready")
             return
         if client.xact_ns != 0:
-            self.pool.stats.xact_ns += self.request_ns - client.xact_ns
+            took = self.request_ns - client.xact_ns
+            self.pool.stats.xact_over(took)
+            client.worked_ns += took
             client.xact_ns = 0
         if self.pool.mode != SESSION or client.absent:
             self.release_if_free()
