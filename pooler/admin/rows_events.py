@@ -1,4 +1,4 @@
-"""Rows about what went wrong and what came and went, which PgBouncer does not have: SHOW ERRORS, SERVER_STATS."""
+"""What went wrong and what came and went: SHOW ERRORS and SERVER_STATS, which PgBouncer does not have."""
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime

@@ -6,7 +6,6 @@ from typing import cast
 from pooler.pool.catalog import nanoseconds
 from pooler.pool.members import WELCOME, Client, Server
 from pooler.pool.pool import Pool
-from pooler.pool.reasons import why
 from pooler.pool.registry import Pause, Registry
 
 PERIOD = 1 / 3
@@ -160,12 +159,9 @@ def _maintain_clients(pool: Pool) -> None:
             client = cast(Client, member)
             if client.link is None and now - client.request_ns > policy.client_idle_timeout_ns:
                 client.disconnect("client_idle_timeout")
-    if pool.waiting_clients.count > 0:
-        reason = why(pool)
-        for member in pool.waiting_clients:
-            waiting = cast(Client, member)
-            pool.note_reason(waiting, reason)
-            _check_waiting(pool, waiting, now)
+    pool.note_reasons()
+    for member in pool.waiting_clients:
+        _check_waiting(pool, cast(Client, member), now)
     if policy.cancel_wait_timeout_ns > 0:
         for member in pool.waiting_cancels:
             cancel = cast(Client, member)

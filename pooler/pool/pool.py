@@ -283,13 +283,17 @@ class Pool:
 
     def gave_up(self, client: Client) -> None:
         """A client that waits is being closed."""
-        self.note_reason(client, why(self))
+        client.wait_reason = max(client.wait_reason, why(self))
         self._wait_over(client)
 
-    def note_reason(self, client: Client, reason: i64) -> None:
-        """A client waits for this, now."""
-        if reason > client.wait_reason:
-            client.wait_reason = reason
+    def note_reasons(self) -> None:
+        """What holds the line up now counts for everybody in it."""
+        if self.waiting_clients.count == 0:
+            return
+        reason: i64 = why(self)
+        for member in self.waiting_clients:
+            client = cast(Client, member)
+            client.wait_reason = max(client.wait_reason, reason)
 
     def _wait_over(self, client: Client) -> i64:
         waited: i64 = monotonic_ns() - client.wait_ns
@@ -388,7 +392,8 @@ class Pool:
     def server_closes(self, server: Server, reason: str) -> None:
         """A server connection is being closed: takes it out of the pool, and its client with it."""
         place = server.place
-        if place is self.new_servers and not server.ready and not server.close_needed:
+        failed = place is self.new_servers and not server.ready and not server.close_needed
+        if failed:
             self.login_failed = True
             self.connect_failed = True
             self.failure = reason
@@ -407,6 +412,8 @@ class Pool:
             server.link = None
             client.link = None
             client.server_lost(reason)
+        if failed:
+            self.note_reasons()
         self.registry.attend_soon(self)
 
     def fail_waiting(self, text: str, sqlstate: str) -> None:

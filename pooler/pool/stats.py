@@ -86,7 +86,7 @@ class PoolStats:
     query_times: Histogram
     xact_times: Histogram
     wait_times: Histogram
-    """Of clients that had to wait. Those that gave up are here too; `wait_ns` leaves them out, as in PgBouncer."""
+    """Of clients that had to wait, those that gave up too; `wait_ns` leaves these out, as PgBouncer does."""
 
     def __init__(self) -> None:
         self.server_assignment_count = 0
