@@ -11,6 +11,7 @@ HOT_MODULES = (
     "pooler/wire/requests.py",
     "pooler/wire/parameters.py",
     "pooler/wire/prepared.py",
+    "pooler/wire/heads.py",
     "pooler/pool/lists.py",
     "pooler/pool/histogram.py",
     "pooler/pool/waits.py",

@@ -1,4 +1,4 @@
-"""What went wrong and what came and went: SHOW ERRORS and SERVER_STATS, which PgBouncer does not have."""
+"""What went wrong, what came and went, what should not be done: SHOW ERRORS, SERVER_STATS and UNSAFE."""
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -23,6 +23,14 @@ def server_stats(host: AdminHost) -> list[Row]:
     return [
         (*key, event, reason, tally.count, moment(tally.time))
         for key, (event, reason), tally in _tallies(host, lambda pool: pool.turnover)
+    ]
+
+
+def unsafe(host: AdminHost) -> list[Row]:
+    """Statements that transaction pooling makes unsafe, by application."""
+    return [
+        (*key, application, kind, tally.count, moment(tally.time), tally.client_id)
+        for key, (kind, application), tally in _tallies(host, lambda pool: pool.unsafe)
     ]
 
 

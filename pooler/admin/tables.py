@@ -165,6 +165,12 @@ _SERVER_STATS: Final = (
     ("count", INT8),
     ("last_time", TEXT),
 )
+_UNSAFE: Final = (
+    *_columns(TEXT, "database user application_name kind"),
+    ("count", INT8),
+    ("last_time", TEXT),
+    ("last_client_id", INT8),
+)
 
 HELP: Final = ShowTable("help", (), lambda host: [])
 """No rows: the commands come as a notice."""
@@ -213,6 +219,7 @@ SHOW_GROUPS: Final = (
         ShowTable("client_stats", _CLIENT_STATS, rows_times.client_stats),
         ShowTable("errors", _ERRORS, rows_events.errors),
         ShowTable("server_stats", _SERVER_STATS, rows_events.server_stats),
+        ShowTable("unsafe", _UNSAFE, rows_events.unsafe),
     ),
 )
 """In the order, and in the lines, of SHOW HELP."""

@@ -49,6 +49,7 @@ class Client(Member):
         "wait_ns",
         "wait_reason",
         "waited_ns",
+        "warned",
         "worked_ns",
         "xact_ns",
         "xacts",
@@ -66,6 +67,8 @@ class Client(Member):
     awaits: i64
     wait_reason: i64
     """The gravest of `pooler.pool.waits` so far."""
+    warned: i64
+    """A bit for each kind of unsafe use that was logged (`pooler.wire.heads`)."""
     waited_ns: i64
     worked_ns: i64
     """In transactions that are over."""
@@ -98,6 +101,7 @@ class Client(Member):
         self.xact_ns = 0
         self.awaits = NOTHING
         self.wait_reason = 0
+        self.warned = 0
         self.waited_ns = 0
         self.worked_ns = 0
         self.queries = 0
@@ -174,6 +178,8 @@ class Server(Member):
         "connect_ns",
         "id",
         "idle_in_transaction",
+        "in_block",
+        "judged",
         "link",
         "opened",
         "params",
@@ -183,6 +189,7 @@ class Server(Member):
         "replication",
         "request_ns",
         "setting_parameters",
+        "tainted",
     )
 
     id: i64
@@ -192,6 +199,12 @@ class Server(Member):
     queue: RequestQueue
     replication: Replication | None
     """It belongs to one replication client from its login to its end."""
+    in_block: bool
+    """As idle_in_transaction when it was ready last; behind a BEGIN at once."""
+    judged: i64
+    """How many SETs of the client at work are known, and need not be told by their tag."""
+    tainted: bool
+    """A client has left something behind: it is reset before the next one gets it."""
     opened: bool
     """Its login was accepted."""
     ready: bool
@@ -214,6 +227,9 @@ class Server(Member):
         self.params = params
         self.queue = RequestQueue()
         self.replication = None
+        self.in_block = False
+        self.judged = 0
+        self.tainted = False
         self.opened = False
         self.ready = False
         self.idle_in_transaction = False

@@ -49,6 +49,8 @@ class Pool:
     waits: WaitCounts
     errors: Tallies
     """By `server` and SQLSTATE, or `pooler` and what the client was told."""
+    unsafe: Tallies
+    """By kind (`pooler.wire.heads`) and application_name."""
     turnover: Tallies
     """Servers opened, failed and closed, and why."""
 
@@ -74,6 +76,7 @@ class Pool:
         self.waits = WaitCounts()
         self.errors = Tallies()
         self.turnover = Tallies()
+        self.unsafe = Tallies()
         self.dispatching = False
         self.active_clients = MemberList("active")
         self.waiting_clients = MemberList("waiting")
@@ -98,6 +101,7 @@ class Pool:
         self.most: i64 = policy.pool_size
         if policy.reserve_pool_timeout_ns > 0:
             self.most += policy.reserve_pool_size
+        self.guard: i64 = int(policy.guard)
         self.resets = policy.reset_query != ""
         self.checks_at_once = policy.check_query is not None and policy.server_check_delay_ns == 0
         self.round_robins = policy.server_round_robin
@@ -192,6 +196,7 @@ class Pool:
     def _link(self, client: Client, server: Server) -> None:
         client.link = server
         server.link = client
+        server.judged = 0
         self.stats.server_assignment_count += 1
         server.move_last(self.active_servers)
         if client.congested:
@@ -333,7 +338,7 @@ class Pool:
         if server.cancels:
             server.move_last(self.canceled_servers)
             return
-        if worked and self.resets:
+        if worked and (self.resets or server.tainted):
             server.move_last(self.tested_servers)
             server.reset()
             return

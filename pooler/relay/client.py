@@ -34,6 +34,7 @@ from pooler.wire.framing import (
     TERMINATE,
     body_length,
 )
+from pooler.wire.heads import HEAD_LIMIT, find_head
 from pooler.wire.prepared import FORGETTING_LIMIT, Statement, forgets_all, renamed_bind, statement_name
 
 if TYPE_CHECKING:
@@ -42,6 +43,12 @@ if TYPE_CHECKING:
 
 PENDING_LIMIT: Final = 64 * 1024
 """Bytes that a waiting client may send ahead before its socket is left alone."""
+
+REFUSE: Final = 3
+"""The Guard that refuses, as the data path compares it."""
+
+GUARDED_LIMIT: Final = 64 * 1024
+"""Bytes of a statement that is not sent on before all of it is there, where it may be refused."""
 
 LETTER_D: Final = 0x64
 
@@ -209,6 +216,7 @@ class ClientConnection(Client):
         completed = False
         server = self.link
         renames = self.context.max_prepared > 0 and pool.mode != 0 and self.replication is None
+        guard: i64 = pool.guard if self.replication is None else 0
         if self.remaining > 0:
             if self.remaining >= size:
                 self.remaining -= size
@@ -265,6 +273,9 @@ class ClientConnection(Client):
                 self._pass(server, data, start, position, size)
                 self.disconnect("unknown pkt")
                 return
+            if guard == REFUSE and end > size and length < GUARDED_LIMIT and (kind == QUERY or kind == PARSE):
+                self.collecting = end - position
+                break
             named: bytes | None = None
             if renames and (kind == PARSE or kind == BIND or kind == DESCRIBE or kind == CLOSE):
                 named = statement_name(int(kind), data[position : min(end, size)])
@@ -297,7 +308,17 @@ class ClientConnection(Client):
                     start = position
                 server.ready = False
                 server.idle_in_transaction = False
-                if named:
+                refusal = b""
+                if guard != 0 and (kind == QUERY or kind == PARSE):
+                    refusal = self._judge(
+                        cast(ServerConnection, server), kind, data, position, min(end, size)
+                    )
+                if refusal:
+                    self._pass(server, data, start, position, size)
+                    start = min(end, size)
+                    cast(ServerConnection, server).refuse(kind, refusal)
+                    passing = False
+                elif named:
                     self._pass(server, data, start, position, size)
                     start = min(end, size)
                     passing = self._named(cast(ServerConnection, server), kind, data[position:start], named)
@@ -323,6 +344,19 @@ class ClientConnection(Client):
             self.collected = bytearray(data[position:])
         else:
             self.head = data[position:]
+
+    def _judge(self, server: ServerConnection, kind: i64, data: bytes, position: i64, end: i64) -> bytes:
+        """The error that the client gets instead, if transaction_mode_guard refuses a Query or a Parse."""
+        start = position + HEADER
+        if kind == PARSE and start < end:
+            start = start + 1 if data[start] == 0 else data.find(b"\x00", start, end) + 1
+        if start == 0:
+            # The name of the statement is cut.
+            return b""
+        head = find_head(data, start, end)
+        if head < 0:
+            return b""
+        return self.context.judge(server, self, data[head : min(end, head + HEAD_LIMIT)])
 
     def _named(self, server: ServerConnection, kind: i64, message: bytes, name: bytes) -> bool:
         """A Parse, Bind, Describe or Close of a named statement, which servers know by another name.

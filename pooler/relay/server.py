@@ -42,6 +42,7 @@ from pooler.wire.framing import (
     body_length,
     skip_rows,
 )
+from pooler.wire.heads import tag_tells
 from pooler.wire.prepared import is_stale_plan
 from pooler.wire.requests import ACTION, FAKE, FORWARD, REPLACE
 
@@ -49,6 +50,10 @@ if TYPE_CHECKING:
     from pooler.pool.pool import Pool
     from pooler.relay.context import Context
 
+SHORTEST_TELLING: Final = 4 + len(b"SET\x00")
+LONGEST_TELLING: Final = 4 + len(b"DEALLOCATE\x00")
+BEGIN_LENGTH: Final = 4 + len(b"BEGIN\x00")
+LETTER_B: Final = 0x42
 DISCARD_LENGTH: Final = 4 + len(b"DISCARD ALL\x00")
 DEALLOCATE_LENGTH: Final = 4 + len(b"DEALLOCATE ALL\x00")
 
@@ -244,6 +249,15 @@ class ServerConnection(PreparingServer):
                     if end > size:
                         break
                     self.forget_statements(data[position + HEADER : end])
+                if self.pool.guard != 0 and SHORTEST_TELLING <= length <= LONGEST_TELLING:
+                    if size - position == HEADER:
+                        break
+                    if tag_tells(data, position, length):
+                        if end > size:
+                            break
+                        self.context.judge_tag(self, client, data[position + HEADER : end])
+                    elif length == BEGIN_LENGTH and data[position + HEADER] == LETTER_B:
+                        self.in_block = True
                 action = queue.completed()
             elif kind == PARAMETER_STATUS:
                 if length > PARAMETER_LIMIT:
@@ -260,6 +274,7 @@ class ServerConnection(PreparingServer):
                     self.stale = True
                 if queue.head & ACTION == REPLACE:
                     action = REPLACE
+                    refusal = queue.changes[0].refusal
                 elif not client.absent:
                     self._count_error("server", data[position + HEADER : end])
                 if queue.head == 0:
@@ -272,7 +287,6 @@ class ServerConnection(PreparingServer):
                         return
                 queue.failed()
                 if queue.undone:
-                    refusal = queue.undone[0].refusal
                     self.undo_changes()
             elif kind == PARSE_COMPLETE:
                 action = queue.answered(PARSE)
@@ -328,6 +342,7 @@ class ServerConnection(PreparingServer):
         status: i64 = data[position + HEADER]
         self.ready = status == IDLE
         self.idle_in_transaction = status != IDLE
+        self.in_block = status != IDLE
         return self.ready or self.pool.mode != STATEMENT or self.replication is not None
 
     def _refuse_ready(self, length: i64) -> None:

@@ -127,6 +127,8 @@ def test_server_stats(pooler: FakePooler) -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["latency", "waits", "wait_stats", "client_stats", "errors", "server_stats"])
+@pytest.mark.parametrize(
+    "name", ["latency", "waits", "wait_stats", "client_stats", "errors", "server_stats", "unsafe"]
+)
 def test_columns_of_a_pooler_that_has_nothing_to_do(name: str, pooler: FakePooler) -> None:
     assert all(row["database"] == "pgbouncer" for row in rows(pooler, name))

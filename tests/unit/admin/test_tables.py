@@ -26,7 +26,7 @@ STATS_TOTALS = """server_assignment_count numeric, xact_count numeric, query_cou
 OWN = {
     "logins",
     "certificates",
-    *("latency", "waits", "wait_stats", "client_stats", "errors", "server_stats"),
+    *("latency", "waits", "wait_stats", "client_stats", "errors", "server_stats", "unsafe"),
 }
 
 READ_FROM_PGBOUNCER = {
