@@ -57,12 +57,12 @@ def wait_stats(host: AdminHost) -> list[Row]:
             *key,
             name,
             count,
-            sum(pool.waits.total_ns[reason] for pool in pools) // 1000,
-            max(pool.waits.longest_ns[reason] for pool in pools) // 1000,
+            sum(int(pool.waits.by_reason[reason].total_ns) for pool in pools) // 1000,
+            max(int(pool.waits.by_reason[reason].longest_ns) for pool in pools) // 1000,
         )
         for key, pools in pairs(host.registry)
         for reason, name in enumerate(REASONS)
-        if (count := sum(pool.waits.counts[reason] for pool in pools))
+        if (count := sum(int(pool.waits.by_reason[reason].count) for pool in pools))
     ]
 
 

@@ -16,6 +16,8 @@ EXACT: Final = 32
 STEPS: Final = 16
 """Buckets of each doubling from there on."""
 BUCKETS: Final = 32 * STEPS + STEPS
+CARRY: Final = 256
+"""Integers below that are there already in CPython."""
 GROWTH: Final = 2 * STEPS
 """Buckets that are made at once: a pool has those up to the slowest that it has seen."""
 
@@ -91,9 +93,23 @@ class Histogram:
     for the averages of SHOW STATS.
     """
 
-    __slots__ = ("_counts", "_highest", "_newer", "_newer_highest", "_older", "_older_highest")
+    __slots__ = (
+        "_high",
+        "_highest",
+        "_low",
+        "_newer",
+        "_newer_highest",
+        "_older",
+        "_older_highest",
+        "_unchanged",
+    )
 
-    _counts: list[int]
+    _low: list[int]
+    """Below CARRY, so that no integer is made or kept for a count."""
+    _high: "array[int]"
+    """The rest, in steps of CARRY."""
+    _unchanged: bool
+    """Since the last rotation; most pools are idle most of the time."""
     _highest: i64
     _newer: Distribution
     _older: Distribution
@@ -103,7 +119,9 @@ class Histogram:
     """The longest between the last rotation and the one before."""
 
     def __init__(self) -> None:
-        self._counts = []
+        self._low = []
+        self._high = array("q")
+        self._unchanged = True
         self._highest = 0
         self._newer_highest = 0
         self._older_highest = 0
@@ -112,20 +130,28 @@ class Histogram:
     def record(self, ns: i64) -> None:
         """Something took so many nanoseconds."""
         us: i64 = ns // 1000
+        self._unchanged = False
         if us > self._newer_highest:
             self._newer_highest = us
         place = bucket(us)
-        if place >= len(self._counts):
+        if place >= len(self._low):
             self._grow(place)
-        self._counts[place] += 1
+        count: i64 = self._low[place] + 1
+        if count == CARRY:
+            self._high[int(place)] += CARRY
+            count = 0
+        self._low[place] = int(count)
 
     def _grow(self, place: i64) -> None:
-        missing = int(place) + 1 - len(self._counts)
-        self._counts.extend([0] * (-(-missing // GROWTH) * GROWTH))
+        missing = -(-(int(place) + 1 - len(self._low)) // GROWTH) * GROWTH
+        self._low.extend([0] * missing)
+        self._high.extend([0] * missing)
 
     def reading(self) -> Distribution:
         """All since the start."""
-        return Distribution(array("q", self._counts), int(max(self._highest, self._newer_highest)))
+        counts = [low + high for low, high in zip(self._low, self._high, strict=True)]
+        size = "I" if max(counts, default=0) < 1 << 32 else "q"
+        return Distribution(array(size, counts), int(max(self._highest, self._newer_highest)))
 
     def recent(self) -> Distribution:
         """What came since the rotation before the last one."""
@@ -134,6 +160,10 @@ class Histogram:
     def rotate(self) -> None:
         """A period is over."""
         self._older = self._newer
+        if self._unchanged:
+            self._older_highest = 0
+            return
+        self._unchanged = True
         self._newer = self.reading()
         self._highest = max(self._highest, self._newer_highest)
         self._older_highest = self._newer_highest

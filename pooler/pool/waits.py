@@ -27,24 +27,38 @@ REASONS: Final = (
 """How SHOW WAITS calls them."""
 
 
-class WaitCounts:
-    """The waits of one pool that are over, by reason: how many, their sum and the longest. Nanoseconds."""
+class WaitCount:
+    """The waits of one pool that are over, and had the same reason."""
 
-    __slots__ = ("counts", "longest_ns", "total_ns")
+    __slots__ = ("count", "longest_ns", "total_ns")
 
-    counts: list[int]
-    total_ns: list[int]
-    longest_ns: list[int]
+    count: i64
+    total_ns: i64
+    longest_ns: i64
 
     def __init__(self) -> None:
-        self.counts = [0] * len(REASONS)
-        self.total_ns = [0] * len(REASONS)
-        self.longest_ns = [0] * len(REASONS)
+        self.count = 0
+        self.total_ns = 0
+        self.longest_ns = 0
+
+    def add(self, ns: i64) -> None:
+        """One more."""
+        self.count += 1
+        self.total_ns += ns
+        if ns > self.longest_ns:
+            self.longest_ns = ns
+
+
+class WaitCounts:
+    """The waits of one pool that are over, by reason."""
+
+    __slots__ = ("by_reason",)
+
+    by_reason: list[WaitCount]
+
+    def __init__(self) -> None:
+        self.by_reason = [WaitCount() for _ in REASONS]
 
     def add(self, reason: i64, ns: i64) -> None:
         """One more."""
-        self.counts[reason] += 1
-        self.total_ns[reason] += int(ns)
-        longest: i64 = self.longest_ns[reason]
-        if ns > longest:
-            self.longest_ns[reason] = int(ns)
+        self.by_reason[reason].add(ns)

@@ -47,8 +47,11 @@ PENDING_LIMIT: Final = 64 * 1024
 REFUSE: Final = 3
 """The Guard that refuses, as the data path compares it."""
 
-GUARDED_LIMIT: Final = 64 * 1024
+REFUSED_WHOLE: Final = 64 * 1024
 """Bytes of a statement that is not sent on before all of it is there, where it may be refused."""
+
+JUDGED_WHOLE: Final = 256
+"""The same where it is only looked at: a SET is no longer."""
 
 LETTER_D: Final = 0x64
 
@@ -273,7 +276,12 @@ class ClientConnection(Client):
                 self._pass(server, data, start, position, size)
                 self.disconnect("unknown pkt")
                 return
-            if guard == REFUSE and end > size and length < GUARDED_LIMIT and (kind == QUERY or kind == PARSE):
+            if (
+                guard != 0
+                and end > size
+                and (kind == QUERY or kind == PARSE)
+                and length < (REFUSED_WHOLE if guard == REFUSE else JUDGED_WHOLE)
+            ):
                 self.collecting = end - position
                 break
             named: bytes | None = None

@@ -326,8 +326,8 @@ class ServerConnection(PreparingServer):
 
     def _count_error(self, source: str, body: bytes) -> None:
         """For SHOW ERRORS: no more than the primary message, since details have data in them more often."""
-        found = messages.parse_error(body[:WHOLE_ERROR])
-        self.pool.errors.add(source, found.sqlstate, found.message)
+        code = messages.decode(_field(body, b"\x00C"))
+        self.pool.errors.add(source, code, messages.decode(_field(body, b"\x00M")))
 
     def _pass(self, client: Client, data: bytes, start: i64, end: i64, size: i64) -> None:
         """Sends `data[start:end]` on to the client, without a copy where it is all of it."""
@@ -582,6 +582,13 @@ class ServerConnection(PreparingServer):
         return address.prefix(
             "S", int(self.id), self.pool.database.name, self.pool.credentials.name, self.remote
         )
+
+
+def _field(body: bytes, mark: bytes) -> bytes:
+    """A field of an ErrorResponse that is not its first; empty if it is not there, or not all of it."""
+    start = body.find(mark) + 2
+    end = body.find(b"\x00", start)
+    return b"" if start < 2 or end < 0 else body[start:end]
 
 
 def _whatever(certain: bool) -> None:

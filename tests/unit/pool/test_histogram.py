@@ -78,6 +78,11 @@ def test_what_is_too_long_counts_in_the_last_bucket() -> None:
     assert reading.percentile(50) > 17 * HOUR_US
 
 
+def test_many_of_the_same() -> None:
+    reading = recorded([7] * 1000 + [9] * 256).reading()
+    assert (reading.samples, reading.counts[7], reading.counts[9]) == (1256, 1000, 256)
+
+
 def test_nothing_recorded() -> None:
     assert merge([]).percentile(99) == 0
     assert Distribution(array("q"), 0).samples == 0

@@ -182,9 +182,16 @@ def test_a_wait_counts_once_under_the_gravest_reason() -> None:
     server.ready = True
     pool.release(server)
     assert client.link is server
-    assert pool.waits.counts == [int(reason == PAUSED) for reason in range(len(REASONS))]
+    assert [each.count for each in pool.waits.by_reason] == [
+        reason == PAUSED for reason in range(len(REASONS))
+    ]
     assert pool.stats.wait_times.reading().samples == 1
-    assert client.waited_ns == pool.waits.total_ns[PAUSED] == pool.waits.longest_ns[PAUSED] > 0
+    assert (
+        client.waited_ns
+        == pool.waits.by_reason[PAUSED].total_ns
+        == pool.waits.by_reason[PAUSED].longest_ns
+        > 0
+    )
 
 
 def test_who_gives_up_has_waited_too() -> None:
@@ -192,7 +199,7 @@ def test_who_gives_up_has_waited_too() -> None:
     works(pooler)
     pool, client = queued(pooler)
     client.disconnect("query_wait_timeout")
-    assert pool.waits.counts[POOL_FULL] == 1
+    assert pool.waits.by_reason[POOL_FULL].count == 1
     assert (pool.stats.wait_times.reading().samples, pool.stats.wait_ns) == (1, 0)
 
 
@@ -201,11 +208,12 @@ def test_who_is_told_that_the_server_is_down_has_waited_for_that() -> None:
     pool, client = queued(pooler)
     pool.fail_waiting("password authentication failed", "28P01")
     assert client.closed
-    assert pool.waits.counts[SERVER_DOWN] == 1
+    assert pool.waits.by_reason[SERVER_DOWN].count == 1
 
 
 def test_the_longest_wait() -> None:
     counts = WaitCounts()
     for ns in (5, 9, 7):
         counts.add(POOL_FULL, ns)
-    assert (counts.counts[POOL_FULL], counts.total_ns[POOL_FULL], counts.longest_ns[POOL_FULL]) == (3, 21, 9)
+    found = counts.by_reason[POOL_FULL]
+    assert (found.count, found.total_ns, found.longest_ns) == (3, 21, 9)
