@@ -34,11 +34,6 @@ NAMES: Final = (
 HEAD_LIMIT: Final = 4096
 """Bytes of a text that are looked at."""
 
-SMALL: Final = 1024
-"""Bytes of a chunk that are soon searched."""
-
-_ADVISORY: Final = b"advisory_lock"
-
 
 class Use(NamedTuple):
     """What a statement uses, and of SET the parameter, in lower case; empty where nothing is left behind."""
@@ -65,14 +60,14 @@ _OTHERS: Final = (
     (DEALLOCATE, re.compile(rb"deallocate\s+(?!(?:prepare\s+)?all\b)", re.IGNORECASE)),
     (TEMPORARY, _TEMPORARY),
     (HOLD, _HOLD),
-    (ADVISORY_LOCK, re.compile(rb"(?:select|with)\b", re.IGNORECASE)),
+    (ADVISORY_LOCK, re.compile(rb"select\b", re.IGNORECASE)),
 )
 _SPELLED_OTHERWISE: Final = {b"names": "client_encoding", b"time": "timezone"}
 
 
 def find_head(data: bytes, start: i64, end: i64) -> i64:
     """Where the first statement of a text begins, if it deserves a closer look, else -1."""
-    position = _first_word(data, start, end)
+    position = start if start < end and data[start] > 0x40 else _first_word(data, start, end)
     if position + 3 > end:
         return -1
     first: i64 = data[position] | 0x20
@@ -83,9 +78,7 @@ def find_head(data: bytes, start: i64, end: i64) -> i64:
             if third == 0x74:  # SET
                 return position
             if third == 0x6C:  # SELECT
-                return position if _locks(data, position, end) else -1
-    elif first == 0x77:  # WITH
-        return position if _locks(data, position, end) else -1
+                return position if _calls_pg(data, position, end) else -1
     elif first == 0x64:  # DEALLOCATE, DECLARE
         return position if second == 0x65 and (third == 0x61 or third == 0x63) else -1
     elif first == 0x63:  # CREATE
@@ -97,12 +90,21 @@ def find_head(data: bytes, start: i64, end: i64) -> i64:
     return -1
 
 
-def _locks(data: bytes, position: i64, end: i64) -> bool:
-    if len(data) <= SMALL:
-        # A search without limits is the fastest, and most of them find nothing.
-        return _ADVISORY in data
-    limit = position + HEAD_LIMIT
-    return data.find(_ADVISORY, position, limit if limit < end else end) >= 0
+def _calls_pg(data: bytes, position: i64, end: i64) -> bool:
+    """Whether something that begins with `pg_` comes first in a SELECT.
+
+    To search the text for more would cost more than all the rest.
+    """
+    position += len(b"SELECT")
+    if position + 1 < end and data[position + 1] | 0x20 > 0x70:
+        return False
+    position = _first_word(data, position, end)
+    return (
+        position + 3 <= end
+        and data[position] | 0x20 == 0x70
+        and data[position + 1] | 0x20 == 0x67
+        and data[position + 2] == 0x5F
+    )
 
 
 def _first_word(data: bytes, position: i64, end: i64) -> i64:
