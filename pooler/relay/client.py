@@ -50,9 +50,6 @@ REFUSE: Final = 3
 REFUSED_WHOLE: Final = 64 * 1024
 """Bytes of a statement that is not sent on before all of it is there, where it may be refused."""
 
-JUDGED_WHOLE: Final = 256
-"""The same where it is only looked at: a SET is no longer."""
-
 LETTER_D: Final = 0x64
 
 UNEXPECTED_EOF: Final = "client unexpected eof"
@@ -276,12 +273,7 @@ class ClientConnection(Client):
                 self._pass(server, data, start, position, size)
                 self.disconnect("unknown pkt")
                 return
-            if (
-                guard != 0
-                and end > size
-                and (kind == QUERY or kind == PARSE)
-                and length < (REFUSED_WHOLE if guard == REFUSE else JUDGED_WHOLE)
-            ):
+            if guard == REFUSE and end > size and length < REFUSED_WHOLE and (kind == QUERY or kind == PARSE):
                 self.collecting = end - position
                 break
             named: bytes | None = None
