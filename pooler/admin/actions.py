@@ -121,6 +121,7 @@ def kill(console: Console, statement: Statement) -> Reply:
         databases = [database for database in used if not database.admin]
     for database in databases:
         registry.set_database_pause(database, True)
+        database.killed = True
         console.host.pauses.settle(database.name)
         for pool in registry.pools_of(database):
             registry.remove_pool(pool)

@@ -14,9 +14,11 @@ from pooler.admin import (
     config_rows,
     rows_access,
     rows_connections,
+    rows_events,
     rows_pools,
     rows_process,
     rows_stats,
+    rows_times,
 )
 from pooler.admin.console import Column, Row
 from pooler.admin.host import AdminHost
@@ -132,6 +134,46 @@ _CERTIFICATES: Final = (
     ("state", TEXT),
 )
 
+_LATENCY: Final = (
+    *_columns(TEXT, "database user kind span"),
+    *_columns(INT8, "count p50 p90 p95 p99 max"),
+)
+_WAIT_STATS: Final = (*_columns(TEXT, "database user reason"), *_columns(INT8, "count total_us longest_us"))
+_CLIENT: Final = (
+    ("id", INT8),
+    *_columns(TEXT, "user database addr"),
+    ("port", INT4),
+    ("application_name", TEXT),
+)
+_WAITS: Final = (
+    *_CLIENT,
+    *_columns(TEXT, "reason detail"),
+    *_columns(INT8, "wait_us server_id held_us"),
+    ("holder_state", TEXT),
+    ("holder_id", INT8),
+    *_columns(TEXT, "holder_user holder_addr holder_application_name"),
+)
+_CLIENT_STATS: Final = (
+    *_CLIENT,
+    *_columns(INT8, "queries transactions bytes_received bytes_sent wait_us xact_us"),
+)
+_ERRORS: Final = (
+    *_columns(TEXT, "database user source code"),
+    ("count", INT8),
+    *_columns(TEXT, "last_message last_time"),
+)
+_SERVER_STATS: Final = (
+    *_columns(TEXT, "database user event reason"),
+    ("count", INT8),
+    ("last_time", TEXT),
+)
+_UNSAFE: Final = (
+    *_columns(TEXT, "database user application_name kind"),
+    ("count", INT8),
+    ("last_time", TEXT),
+    ("last_client_id", INT8),
+)
+
 HELP: Final = ShowTable("help", (), lambda host: [])
 """No rows: the commands come as a notice."""
 
@@ -175,6 +217,15 @@ SHOW_GROUPS: Final = (
     (
         ShowTable("config_diff", config_rows.COLUMNS, config_rows.differences),
         ShowTable("audit", audit.COLUMNS, audit.rows),
+    ),
+    (
+        ShowTable("latency", _LATENCY, rows_times.latency),
+        ShowTable("waits", _WAITS, rows_times.waits),
+        ShowTable("wait_stats", _WAIT_STATS, rows_times.wait_stats),
+        ShowTable("client_stats", _CLIENT_STATS, rows_times.client_stats),
+        ShowTable("errors", _ERRORS, rows_events.errors),
+        ShowTable("server_stats", _SERVER_STATS, rows_events.server_stats),
+        ShowTable("unsafe", _UNSAFE, rows_events.unsafe),
     ),
 )
 """In the order, and in the lines, of SHOW HELP."""

@@ -52,6 +52,15 @@ class SslNegotiation(StrEnum):
     DIRECT = "direct"
 
 
+class Guard(IntEnum):
+    """What is done about statements that transaction pooling makes unsafe (`transaction_mode_guard`)."""
+
+    OFF = 0
+    WARN = 1
+    RESET = 2
+    ERROR = 3
+
+
 class LoadBalance(StrEnum):
     """Which host of a list the next server connection goes to (`load_balance_hosts`)."""
 

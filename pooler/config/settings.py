@@ -17,6 +17,7 @@ from pooler.config.kinds import (
     AuthType,
     Choice,
     DatabaseName,
+    Guard,
     Int,
     Kind,
     LoadBalance,
@@ -31,6 +32,7 @@ __all__ = [
     "DEFAULTS",
     "SETTINGS",
     "AuthType",
+    "Guard",
     "LoadBalance",
     "PoolMode",
     "Setting",
@@ -412,6 +414,11 @@ class Settings:
         Text(),
         reloadable=False,
         help="Further reported parameters kept per client, separated by commas",
+    )
+    transaction_mode_guard: Guard = setting(
+        "warn",
+        Choice(Guard),
+        help="What happens about statements that leave something on a server in transaction mode",
     )
     transaction_timeout: float = setting(
         "0",

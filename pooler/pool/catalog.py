@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pooler.config.settings import PoolMode, Settings
+from pooler.config.settings import Guard, PoolMode, Settings
 from pooler.config.snapshot import DatabaseConfig, UserConfig
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ class Database:
     fake: bool = False
     auto: bool = False
     paused: bool = False
+    killed: bool = False
+    """It was KILL that paused it."""
     disabled: bool = False
     connections: int = 0
     client_connections: int = 0
@@ -113,6 +115,9 @@ class Policy:
     server_check_delay_ns: int
     server_round_robin: bool
     server_fast_close: bool
+    guard: Guard
+    guard_query: str
+    """What cleans a server after unsafe use."""
     reset_query: str
     check_query: str | None
     query_timeout_ns: int
@@ -129,6 +134,9 @@ EMPTY_QUERY_MARK = "<empty>"
 """`server_check_query = <empty>` (the default) checks with an empty query, and an empty setting does not
 check at all.
 """
+
+
+DISCARD_ALL = "DISCARD ALL"
 
 
 def nanoseconds(seconds: float) -> int:
@@ -162,6 +170,8 @@ def policy(settings: Settings, database: Database, user: User | None) -> Policy:
         server_check_delay_ns=nanoseconds(settings.server_check_delay),
         server_round_robin=bool(settings.server_round_robin),
         server_fast_close=bool(settings.server_fast_close),
+        guard=Guard.OFF if mode == PoolMode.SESSION else settings.transaction_mode_guard,
+        guard_query=settings.server_reset_query or DISCARD_ALL,
         reset_query=settings.server_reset_query if resets else "",
         check_query=("" if check == EMPTY_QUERY_MARK else check) if check else None,
         query_timeout_ns=nanoseconds(first(own.query_timeout, settings.query_timeout)),

@@ -159,6 +159,7 @@ def _maintain_clients(pool: Pool) -> None:
             client = cast(Client, member)
             if client.link is None and now - client.request_ns > policy.client_idle_timeout_ns:
                 client.disconnect("client_idle_timeout")
+    pool.note_reasons()
     for member in pool.waiting_clients:
         _check_waiting(pool, cast(Client, member), now)
     if policy.cancel_wait_timeout_ns > 0:

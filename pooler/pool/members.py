@@ -31,6 +31,8 @@ class Client(Member):
     __slots__ = (
         "absent",
         "awaits",
+        "bytes_received",
+        "bytes_sent",
         "congested",
         "connect_ns",
         "id",
@@ -38,13 +40,19 @@ class Client(Member):
         "notified",
         "params",
         "pool",
+        "queries",
         "query_ns",
         "replication",
         "request_ns",
         "settling",
         "stalled",
         "wait_ns",
+        "wait_reason",
+        "waited_ns",
+        "warned",
+        "worked_ns",
         "xact_ns",
+        "xacts",
     )
 
     id: i64
@@ -57,6 +65,17 @@ class Client(Member):
     query_ns: i64
     xact_ns: i64
     awaits: i64
+    wait_reason: i64
+    """The gravest of `pooler.pool.waits` so far."""
+    warned: i64
+    """A bit for each kind of unsafe use that was logged (`pooler.wire.heads`)."""
+    waited_ns: i64
+    worked_ns: i64
+    """In transactions that are over."""
+    queries: i64
+    xacts: i64
+    bytes_received: i64
+    bytes_sent: i64
     notified: bool
     replication: Replication | None
     stalled: bool
@@ -81,6 +100,14 @@ class Client(Member):
         self.query_ns = 0
         self.xact_ns = 0
         self.awaits = NOTHING
+        self.wait_reason = 0
+        self.warned = 0
+        self.waited_ns = 0
+        self.worked_ns = 0
+        self.queries = 0
+        self.xacts = 0
+        self.bytes_received = 0
+        self.bytes_sent = 0
         self.notified = False
         self.replication = None
         self.stalled = False
@@ -151,7 +178,10 @@ class Server(Member):
         "connect_ns",
         "id",
         "idle_in_transaction",
+        "in_block",
+        "judged",
         "link",
+        "opened",
         "params",
         "pool",
         "queue",
@@ -159,6 +189,7 @@ class Server(Member):
         "replication",
         "request_ns",
         "setting_parameters",
+        "tainted",
     )
 
     id: i64
@@ -168,6 +199,14 @@ class Server(Member):
     queue: RequestQueue
     replication: Replication | None
     """It belongs to one replication client from its login to its end."""
+    in_block: bool
+    """As idle_in_transaction when it was ready last; behind a BEGIN at once."""
+    judged: i64
+    """How many SETs of the client at work are known, and need not be told by their tag."""
+    tainted: bool
+    """A client has left something behind: it is reset before the next one gets it."""
+    opened: bool
+    """Its login was accepted."""
     ready: bool
     idle_in_transaction: bool
     setting_parameters: bool
@@ -188,6 +227,10 @@ class Server(Member):
         self.params = params
         self.queue = RequestQueue()
         self.replication = None
+        self.in_block = False
+        self.judged = 0
+        self.tainted = False
+        self.opened = False
         self.ready = False
         self.idle_in_transaction = False
         self.setting_parameters = False

@@ -8,7 +8,10 @@ from mypy_extensions import i64
 from pooler.pool.catalog import Credentials, Database, Policy
 from pooler.pool.lists import MemberList
 from pooler.pool.members import NOTHING, SERVER, WELCOME, Client, Server
+from pooler.pool.reasons import why
 from pooler.pool.stats import PoolStats, Totals
+from pooler.pool.tallies import Tallies
+from pooler.pool.waits import POOL_FULL, SERVER_DOWN, WaitCounts
 from pooler.wire.parameters import Values
 
 if TYPE_CHECKING:
@@ -43,6 +46,13 @@ class Pool:
     connect_failed: bool
     login_failed: bool
     failure: str
+    waits: WaitCounts
+    errors: Tallies
+    """By `server` and SQLSTATE, or `pooler` and what the client was told."""
+    unsafe: Tallies
+    """By kind (`pooler.wire.heads`) and application_name."""
+    turnover: Tallies
+    """Servers opened, failed and closed, and why."""
 
     def __init__(
         self, registry: "Registry", database: Database, credentials: Credentials, for_auth: bool = False
@@ -63,6 +73,10 @@ class Pool:
         self.connect_failed = False
         self.login_failed = False
         self.failure = ""
+        self.waits = WaitCounts()
+        self.errors = Tallies()
+        self.turnover = Tallies()
+        self.unsafe = Tallies()
         self.dispatching = False
         self.active_clients = MemberList("active")
         self.waiting_clients = MemberList("waiting")
@@ -84,6 +98,10 @@ class Pool:
         self.paused = paused
         self.size: i64 = policy.pool_size
         self.lifetime_ns: i64 = policy.server_lifetime_ns
+        self.most: i64 = policy.pool_size
+        if policy.reserve_pool_timeout_ns > 0:
+            self.most += policy.reserve_pool_size
+        self.guard: i64 = int(policy.guard)
         self.resets = policy.reset_query != ""
         self.checks_at_once = policy.check_query is not None and policy.server_check_delay_ns == 0
         self.round_robins = policy.server_round_robin
@@ -153,6 +171,10 @@ class Pool:
         client.wait_ns = monotonic_ns()
         client.notified = False
         client.move_last(self.waiting_clients)
+        if 0 < self.most <= self.active_servers.count and not self.paused:
+            client.wait_reason = POOL_FULL
+        else:
+            client.wait_reason = why(self)
         if not self._all_at_work():
             self.registry.attend_soon(self)
 
@@ -174,6 +196,7 @@ class Pool:
     def _link(self, client: Client, server: Server) -> None:
         client.link = server
         server.link = client
+        server.judged = 0
         self.stats.server_assignment_count += 1
         server.move_last(self.active_servers)
         if client.congested:
@@ -246,6 +269,7 @@ class Pool:
             return
         self.login_failed = False
         self.connect_failed = False
+        self._opened(server)
         self.stats.server_assignment_count += 1
         server.move_last(self.active_servers)
         self._awaken(client)
@@ -258,9 +282,30 @@ class Pool:
 
     def withdraw(self, client: Client) -> None:
         """Takes a client out of the line."""
-        self.stats.wait_ns += monotonic_ns() - client.wait_ns
+        self.stats.wait_ns += self._wait_over(client)
         client.awaits = NOTHING
         client.move_last(client.home())
+
+    def gave_up(self, client: Client) -> None:
+        """A client that waits is being closed."""
+        client.wait_reason = max(client.wait_reason, why(self))
+        self._wait_over(client)
+
+    def note_reasons(self) -> None:
+        """What holds the line up now counts for everybody in it."""
+        if self.waiting_clients.count == 0:
+            return
+        reason: i64 = why(self)
+        for member in self.waiting_clients:
+            client = cast(Client, member)
+            client.wait_reason = max(client.wait_reason, reason)
+
+    def _wait_over(self, client: Client) -> i64:
+        waited: i64 = monotonic_ns() - client.wait_ns
+        self.stats.wait_times.record(waited)
+        self.waits.add(client.wait_reason, waited)
+        client.waited_ns += waited
+        return waited
 
     # A server becomes free ---------------------------------------------------------------------------------
 
@@ -279,6 +324,7 @@ class Pool:
         if fresh:
             self.login_failed = False
             self.connect_failed = False
+            self._opened(server)
         elif self.life_is_over(server):
             server.disconnect("server lifetime over")
             self.last_lifetime_ns = monotonic_ns()
@@ -292,7 +338,7 @@ class Pool:
         if server.cancels:
             server.move_last(self.canceled_servers)
             return
-        if worked and self.resets:
+        if worked and (self.resets or server.tainted):
             server.move_last(self.tested_servers)
             server.reset()
             return
@@ -342,17 +388,25 @@ class Pool:
         if server.place is self.canceled_servers and not server.cancels and server.link is None:
             self.release(server)
 
+    def _opened(self, server: Server) -> None:
+        server.opened = True
+        self.turnover.add("opened", "login")
+
     # A server goes -----------------------------------------------------------------------------------------
 
     def server_closes(self, server: Server, reason: str) -> None:
         """A server connection is being closed: takes it out of the pool, and its client with it."""
         place = server.place
-        if place is self.new_servers and not server.ready and not server.close_needed:
+        failed = place is self.new_servers and not server.ready and not server.close_needed
+        if failed:
             self.login_failed = True
             self.connect_failed = True
             self.failure = reason
+            self.turnover.add("failed", reason)
         elif place is self.new_servers or place is self.cancel_servers:
             self.connect_failed = False
+        if server.opened:
+            self.turnover.add("closed", reason)
         server.cancels.clear()
         server.leave()
         self.database.connections -= 1
@@ -363,14 +417,18 @@ class Pool:
             server.link = None
             client.link = None
             client.server_lost(reason)
+        if failed:
+            self.note_reasons()
         self.registry.attend_soon(self)
 
     def fail_waiting(self, text: str, sqlstate: str) -> None:
         """Nobody can log in to the servers, so clients that wait for the first one would wait in vain."""
         if self.connected_servers() != 0 and self.welcome is not None:
             return
-        for client in self.waiting_clients:
-            cast(Client, client).disconnect(text, True, sqlstate)
+        for member in self.waiting_clients:
+            client = cast(Client, member)
+            client.wait_reason = SERVER_DOWN
+            client.disconnect(text, True, sqlstate)
 
     def tag_dirty(self) -> None:
         """All its servers are closed as soon as they are free (RECONNECT, or a changed connect string)."""

@@ -404,6 +404,7 @@ class Registry:
     def set_database_pause(self, database: Database, paused: bool) -> None:
         """PAUSE or RESUME of one database."""
         database.paused = paused
+        database.killed = False
         self._pause_changed()
 
     def _pause_changed(self) -> None:
@@ -472,6 +473,7 @@ class Registry:
         for pool in self.pools.values():
             pool.older = pool.newer
             pool.newer = pool.stats.reading()
+            pool.stats.rotate()
 
     def stats_seconds(self) -> float:
         """Seconds that current averages cover."""

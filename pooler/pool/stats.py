@@ -5,6 +5,8 @@ from typing import Final, NamedTuple
 
 from mypy_extensions import i64
 
+from pooler.pool.histogram import Histogram
+
 COUNTERS: Final = (
     "server_assignment_count",
     "xact_count",
@@ -58,12 +60,15 @@ class PoolStats:
         "client_parse_count",
         "query_count",
         "query_ns",
+        "query_times",
         "server_assignment_count",
         "server_bytes",
         "server_parse_count",
         "wait_ns",
+        "wait_times",
         "xact_count",
         "xact_ns",
+        "xact_times",
     )
 
     server_assignment_count: i64
@@ -78,6 +83,10 @@ class PoolStats:
     server_parse_count: i64
     bind_count: i64
     client_login_count: i64
+    query_times: Histogram
+    xact_times: Histogram
+    wait_times: Histogram
+    """Of clients that had to wait, those that gave up too; `wait_ns` leaves these out, as PgBouncer does."""
 
     def __init__(self) -> None:
         self.server_assignment_count = 0
@@ -92,6 +101,25 @@ class PoolStats:
         self.server_parse_count = 0
         self.bind_count = 0
         self.client_login_count = 0
+        self.query_times = Histogram()
+        self.xact_times = Histogram()
+        self.wait_times = Histogram()
+
+    def query_over(self, ns: i64) -> None:
+        """A query has its answer."""
+        self.query_ns += ns
+        self.query_times.record(ns)
+
+    def xact_over(self, ns: i64) -> None:
+        """A transaction is over."""
+        self.xact_ns += ns
+        self.xact_times.record(ns)
+
+    def rotate(self) -> None:
+        """A `stats_period` is over."""
+        self.query_times.rotate()
+        self.xact_times.rotate()
+        self.wait_times.rotate()
 
     def reading(self) -> Totals:
         """The counters as they are now."""

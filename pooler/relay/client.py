@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from mypy_extensions import i64, mypyc_attr
 
 from pooler.pool.lists import MemberList
-from pooler.pool.members import Client, Server
+from pooler.pool.members import NOTHING, Client, Server
 from pooler.relay import address
 from pooler.relay.absentee import abandon
 from pooler.relay.server import ServerConnection
@@ -34,6 +34,7 @@ from pooler.wire.framing import (
     TERMINATE,
     body_length,
 )
+from pooler.wire.heads import HEAD_LIMIT, find_head
 from pooler.wire.prepared import FORGETTING_LIMIT, Statement, forgets_all, renamed_bind, statement_name
 
 if TYPE_CHECKING:
@@ -43,7 +44,15 @@ if TYPE_CHECKING:
 PENDING_LIMIT: Final = 64 * 1024
 """Bytes that a waiting client may send ahead before its socket is left alone."""
 
+REFUSE: Final = 3
+"""The Guard that refuses, as the data path compares it."""
+
+REFUSED_WHOLE: Final = 64 * 1024
+"""Bytes of a statement that is not sent on before all of it is there, where it may be refused."""
+
 LETTER_D: Final = 0x64
+
+UNEXPECTED_EOF: Final = "client unexpected eof"
 
 QUEUED_NOTICE: Final = "No server connection available in postgres backend, client being queued"
 
@@ -207,6 +216,7 @@ class ClientConnection(Client):
         completed = False
         server = self.link
         renames = self.context.max_prepared > 0 and pool.mode != 0 and self.replication is None
+        guard: i64 = pool.guard if self.replication is None else 0
         if self.remaining > 0:
             if self.remaining >= size:
                 self.remaining -= size
@@ -263,6 +273,9 @@ class ClientConnection(Client):
                 self._pass(server, data, start, position, size)
                 self.disconnect("unknown pkt")
                 return
+            if guard == REFUSE and end > size and length < REFUSED_WHOLE and (kind == QUERY or kind == PARSE):
+                self.collecting = end - position
+                break
             named: bytes | None = None
             if renames and (kind == PARSE or kind == BIND or kind == DESCRIBE or kind == CLOSE):
                 named = statement_name(int(kind), data[position : min(end, size)])
@@ -295,7 +308,17 @@ class ClientConnection(Client):
                     start = position
                 server.ready = False
                 server.idle_in_transaction = False
-                if named:
+                refusal = b""
+                if guard != 0 and (kind == QUERY or kind == PARSE):
+                    refusal = self._judge(
+                        cast(ServerConnection, server), kind, data, position, min(end, size)
+                    )
+                if refusal:
+                    self._pass(server, data, start, position, size)
+                    start = min(end, size)
+                    cast(ServerConnection, server).refuse(kind, refusal)
+                    passing = False
+                elif named:
                     self._pass(server, data, start, position, size)
                     start = min(end, size)
                     passing = self._named(cast(ServerConnection, server), kind, data[position:start], named)
@@ -322,6 +345,19 @@ class ClientConnection(Client):
         else:
             self.head = data[position:]
 
+    def _judge(self, server: ServerConnection, kind: i64, data: bytes, position: i64, end: i64) -> bytes:
+        """The error that the client gets instead, if transaction_mode_guard refuses a Query or a Parse."""
+        start = position + HEADER
+        if kind == PARSE and start < end:
+            start = start + 1 if data[start] == 0 else data.find(b"\x00", start, end) + 1
+        if start == 0:
+            # The name of the statement is cut.
+            return b""
+        head = find_head(data, start, end)
+        if head < 0:
+            return b""
+        return self.context.judge(server, self, data[head : min(end, head + HEAD_LIMIT)])
+
     def _named(self, server: ServerConnection, kind: i64, message: bytes, name: bytes) -> bool:
         """A Parse, Bind, Describe or Close of a named statement, which servers know by another name.
 
@@ -330,6 +366,7 @@ class ClientConnection(Client):
         pool = self.pool
         assert pool is not None
         pool.stats.client_bytes += len(message)
+        self.bytes_received += len(message)
         if server.queue.skipping:
             return False
         if self.statements is None:
@@ -368,6 +405,7 @@ class ClientConnection(Client):
         pool = self.pool
         if pool is not None:
             pool.stats.client_bytes += end - start
+            self.bytes_received += end - start
         server.send(data if start == 0 and end == size else data[start:end])
 
     def _query_starts(self) -> None:
@@ -375,9 +413,11 @@ class ClientConnection(Client):
         assert pool is not None
         self.query_ns = self.request_ns
         pool.stats.query_count += 1
+        self.queries += 1
         if self.xact_ns == 0:
             self.xact_ns = self.request_ns
             pool.stats.xact_count += 1
+            self.xacts += 1
 
     def _stall(self, data: bytes, position: i64) -> None:
         """Keeps what cannot be sent yet: the client is in line, or its parameters are being set."""
@@ -509,7 +549,7 @@ class ClientConnection(Client):
         if self.closed:
             return
         silent = self.phase is not None and self.pool is None and self.database is None
-        self.disconnect("" if silent else "client unexpected eof", notify=False)
+        self.disconnect("" if silent else UNEXPECTED_EOF, notify=False)
 
     def disconnect(
         self, reason: str, notify: bool = True, sqlstate: str = messages.PROTOCOL_VIOLATION
@@ -528,6 +568,8 @@ class ClientConnection(Client):
             registry.log.warning(f"pooler error: {reason}", self.describe())
         server = cast("ServerConnection | None", self.link)
         half_told = server is not None and server.half_passed()
+        if self.pool is not None and reason and (notify or half_told or reason == UNEXPECTED_EOF):
+            self.pool.errors.add("pooler", reason.partition(":")[0], reason)
         transport = self.transport
         self.transport = None
         registry.unread_clients.pop(self, None)
@@ -550,6 +592,8 @@ class ClientConnection(Client):
         not.
         """
         registry = self.context.registry
+        if self.awaits != NOTHING and self.pool is not None:
+            self.pool.gave_up(self)
         self.leave()
         if self.cancel_key:
             registry.cancel_keys.pop(self.cancel_key, None)

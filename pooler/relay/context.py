@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pooler.auth.hba import HbaRules
     from pooler.auth.ldap_options import LdapOptions
     from pooler.auth.scram import ScramSecret
+    from pooler.pool.members import Client
     from pooler.relay.address import Target
     from pooler.relay.client import ClientConnection, ClientPhase
     from pooler.relay.server import ServerConnection
@@ -35,6 +36,8 @@ class Context:
         self.reset: Callable[[ServerConnection], None]
         self.check: Callable[[ServerConnection], None]
         self.apply: Callable[[ServerConnection, ClientConnection], bool]
+        self.judge: Callable[[ServerConnection, Client, bytes], bytes]
+        self.judge_tag: Callable[[ServerConnection, Client, bytes], None]
         self.carry_cancel: Callable[[Target, bytes, Callable[[bool], None]], None]
         self.hba: HbaRules | None = None
         self.ident = IdentMaps({})

@@ -42,6 +42,7 @@ from pooler.wire.framing import (
     body_length,
     skip_rows,
 )
+from pooler.wire.heads import tag_tells
 from pooler.wire.prepared import is_stale_plan
 from pooler.wire.requests import ACTION, FAKE, FORWARD, REPLACE
 
@@ -49,6 +50,10 @@ if TYPE_CHECKING:
     from pooler.pool.pool import Pool
     from pooler.relay.context import Context
 
+SHORTEST_TELLING: Final = 4 + len(b"SET\x00")
+LONGEST_TELLING: Final = 4 + len(b"DEALLOCATE\x00")
+BEGIN_LENGTH: Final = 4 + len(b"BEGIN\x00")
+LETTER_B: Final = 0x42
 DISCARD_LENGTH: Final = 4 + len(b"DISCARD ALL\x00")
 DEALLOCATE_LENGTH: Final = 4 + len(b"DEALLOCATE ALL\x00")
 
@@ -189,6 +194,7 @@ class ServerConnection(PreparingServer):
         size: i64 = len(data)
         limit: i64 = self.context.max_packet
         self.pool.stats.server_bytes += size
+        client.bytes_sent += size
         start: i64 = 0
         position: i64 = 0
         if self.remaining > 0:
@@ -243,6 +249,15 @@ class ServerConnection(PreparingServer):
                     if end > size:
                         break
                     self.forget_statements(data[position + HEADER : end])
+                if self.pool.guard != 0 and SHORTEST_TELLING <= length <= LONGEST_TELLING:
+                    if size - position == HEADER:
+                        break
+                    if tag_tells(data, position, length):
+                        if end > size:
+                            break
+                        self.context.judge_tag(self, client, data[position + HEADER : end])
+                    elif length == BEGIN_LENGTH and data[position + HEADER] == LETTER_B:
+                        self.in_block = True
                 action = queue.completed()
             elif kind == PARAMETER_STATUS:
                 if length > PARAMETER_LIMIT:
@@ -259,6 +274,9 @@ class ServerConnection(PreparingServer):
                     self.stale = True
                 if queue.head & ACTION == REPLACE:
                     action = REPLACE
+                    refusal = queue.changes[0].refusal
+                elif not client.absent:
+                    self._count_error("server", data[position + HEADER : end])
                 if queue.head == 0:
                     self.ready = False
                     self.idle_in_transaction = False
@@ -269,7 +287,6 @@ class ServerConnection(PreparingServer):
                         return
                 queue.failed()
                 if queue.undone:
-                    refusal = queue.undone[0].refusal
                     self.undo_changes()
             elif kind == PARSE_COMPLETE:
                 action = queue.answered(PARSE)
@@ -290,6 +307,7 @@ class ServerConnection(PreparingServer):
                 self._pass(client, data, start, position, size)
                 start = end
                 if action == REPLACE:
+                    self._count_error("pooler", refusal[HEADER:])
                     client.send(refusal)
             if end > size:
                 self.remaining = end - size
@@ -306,6 +324,11 @@ class ServerConnection(PreparingServer):
             self.head = data[position:]
         self._after_chunk()
 
+    def _count_error(self, source: str, body: bytes) -> None:
+        """For SHOW ERRORS: no more than the primary message, since details have data in them more often."""
+        code = messages.decode(_field(body, b"\x00C"))
+        self.pool.errors.add(source, code, messages.decode(_field(body, b"\x00M")))
+
     def _pass(self, client: Client, data: bytes, start: i64, end: i64, size: i64) -> None:
         """Sends `data[start:end]` on to the client, without a copy where it is all of it."""
         if start >= end:
@@ -319,6 +342,7 @@ class ServerConnection(PreparingServer):
         status: i64 = data[position + HEADER]
         self.ready = status == IDLE
         self.idle_in_transaction = status != IDLE
+        self.in_block = status != IDLE
         return self.ready or self.pool.mode != STATEMENT or self.replication is not None
 
     def _refuse_ready(self, length: i64) -> None:
@@ -343,14 +367,16 @@ class ServerConnection(PreparingServer):
         if len(self.queue) > 0 or self.link is None:
             return
         if client.query_ns != 0 and (self.ready or self.idle_in_transaction):
-            self.pool.stats.query_ns += self.request_ns - client.query_ns
+            self.pool.stats.query_over(self.request_ns - client.query_ns)
             client.query_ns = 0
         if not self.ready:
             if client.absent:
                 self.disconnect("client disconnect while server was not ready")
             return
         if client.xact_ns != 0:
-            self.pool.stats.xact_ns += self.request_ns - client.xact_ns
+            took = self.request_ns - client.xact_ns
+            self.pool.stats.xact_over(took)
+            client.worked_ns += took
             client.xact_ns = 0
         if self.pool.mode != SESSION or client.absent:
             self.release_if_free()
@@ -556,6 +582,13 @@ class ServerConnection(PreparingServer):
         return address.prefix(
             "S", int(self.id), self.pool.database.name, self.pool.credentials.name, self.remote
         )
+
+
+def _field(body: bytes, mark: bytes) -> bytes:
+    """A field of an ErrorResponse that is not its first; empty if it is not there, or not all of it."""
+    start = body.find(mark) + 2
+    end = body.find(b"\x00", start)
+    return b"" if start < 2 or end < 0 else body[start:end]
 
 
 def _whatever(certain: bool) -> None:

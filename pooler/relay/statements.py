@@ -5,7 +5,7 @@ is prepared on one server, what has to be sent for a client that runs on it, and
 server throws requests away.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64
 
@@ -18,6 +18,10 @@ from pooler.wire.requests import FAKE, REPLACE, SWALLOW
 if TYPE_CHECKING:
     from pooler.pool.pool import Pool
     from pooler.relay.context import Context
+
+
+REFUSED_QUERY: Final = messages.query("refused by transaction_mode_guard of the pooler")
+"""A syntax error for PostgreSQL, in whatever state it is."""
 
 
 class PreparingServer(Server):
@@ -78,9 +82,13 @@ class PreparingServer(Server):
     def refuse_parse(self, name: bytes) -> None:
         """The client has a statement of that name already: an error where PostgreSQL would raise it."""
         text = f'prepared statement "{messages.decode(name)}" already exists'
-        change = Change(PARSE, None, None, refusal=messages.error("ERROR", "42P05", text))
-        if self.queue.push_change(PARSE | REPLACE, change):
-            self.send(bind_missing())
+        self.refuse(PARSE, messages.error("ERROR", "42P05", text))
+
+    def refuse(self, kind: i64, refusal: bytes) -> None:
+        """The pooler refuses a Query or a Parse: something that fails is sent in its place."""
+        change = Change(int(kind), None, None, refusal=refusal)
+        if self.queue.push_change(kind | REPLACE, change):
+            self.send(bind_missing() if kind == PARSE else REFUSED_QUERY)
 
     def _parse(self, statement: Statement) -> None:
         self.prepared[statement] = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from pooler.auth.server_login import ServerLogin, ServerLoginError, ServerLoginRejected
 from pooler.pool.replication import PARAMETER
 from pooler.relay.client import ClientConnection
+from pooler.relay.guard import judge, judge_tag
 from pooler.relay.server import CANCEL_DELIVERED, SESSION, ServerConnection, ServerTask
 from pooler.wire import messages
 from pooler.wire.errors import ProtocolError
@@ -36,6 +37,8 @@ def install(context: "Context") -> None:
     context.reset = reset
     context.check = check
     context.apply = apply_parameters
+    context.judge = judge
+    context.judge_tag = judge_tag
 
 
 # Login -----------------------------------------------------------------------------------------------------
@@ -276,7 +279,8 @@ class OwnQuery(ServerTask):
 
 def reset(server: ServerConnection) -> None:
     """`server_reset_query`: takes away what a session left. A server that cannot be cleaned is closed."""
-    sql = server.pool.policy.reset_query
+    sql = server.pool.policy.reset_query or server.pool.policy.guard_query
+    server.tainted = False
     log = server.context.registry.log
     if log.debugging:
         log.debug(f"resetting: {sql}", server.describe())

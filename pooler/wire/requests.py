@@ -140,7 +140,8 @@ class RequestQueue:
             action = self.head & ACTION
             self._drop_head()
             if kind == SYNC or kind == QUERY or kind == FUNCTION_CALL:
-                return action
+                # Of a Query that was replaced, the end is as good as that of the client's own.
+                return FORWARD if action == REPLACE else action
         return FORWARD
 
     def failed(self) -> list[int]:

@@ -54,6 +54,7 @@ NOTES: Final[Mapping[str, str]] = {
     "`server_tls_sslmode` of `require` or stricter.",
     "track_extra_parameters": "PostgreSQL has to report them. `application_name`, `client_encoding`, "
     "`DateStyle`, `standard_conforming_strings` and `TimeZone` are always kept.",
+    "transaction_mode_guard": "PgBouncer has no such setting. See [below](#unsafe-use-in-transaction-mode).",
     "unix_socket_dir": "Servers without `host` are looked for there too.",
     "verbose": "Unless the file sets it, what the command line says holds.",
 }

@@ -23,6 +23,13 @@ SOCKETS = f"""{CLIENTS}, recv_pos int4, pkt_pos int4, pkt_remain int4, send_pos 
 STATS_TOTALS = """server_assignment_count numeric, xact_count numeric, query_count numeric,
     bytes_received numeric, bytes_sent numeric, xact_time numeric, query_time numeric, wait_time numeric"""
 
+OWN = {
+    "logins",
+    "certificates",
+    *("config_diff", "audit"),
+    *("latency", "waits", "wait_stats", "client_stats", "errors", "server_stats", "unsafe"),
+}
+
 READ_FROM_PGBOUNCER = {
     "databases": """name text, host text, port int4, database text, force_user text, pool_size int4,
         min_pool_size int4, reserve_pool_size int4, server_lifetime int4, pool_mode text,
@@ -82,9 +89,7 @@ def pooler() -> FakePooler:
 
 
 def test_there_are_the_tables_of_pgbouncer_and_our_own() -> None:
-    assert SHOW_TABLES.keys() == READ_FROM_PGBOUNCER.keys() | {
-        *("logins", "certificates", "config_diff", "audit"),
-    }
+    assert SHOW_TABLES.keys() == READ_FROM_PGBOUNCER.keys() | OWN
     assert {name for name, table in SHOW_TABLES.items() if table.admin_only} == {"fds", "logins"}
 
 

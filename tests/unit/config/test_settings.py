@@ -25,7 +25,7 @@ AUTH_QUERY = (
 )
 
 # Name, type, default, key of [databases], key of [users], changeable; the order is that of the documentation,
-# which is that of SHOW CONFIG. server_tls_sslnegotiation is our own.
+# which is that of SHOW CONFIG. server_tls_sslnegotiation and transaction_mode_guard are our own.
 TABLE = [
     ("admin_users", "text", "", None, None, True),
     ("application_name_add_host", "int", "0", None, None, True),
@@ -122,6 +122,7 @@ TABLE = [
     ("tcp_socket_buffer", "int", "0", None, None, True),
     ("tcp_user_timeout", "int", "0", None, None, True),
     ("track_extra_parameters", "text", "IntervalStyle", None, None, False),
+    ("transaction_mode_guard", "enum", "warn", None, None, True),
     ("transaction_timeout", "seconds", "0", None, "transaction_timeout", True),
     ("unix_socket_dir", "text", "/tmp", None, None, False),
     ("unix_socket_group", "text", "", None, None, False),
@@ -138,8 +139,8 @@ TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def test_there_are_100_settings_and_one_of_our_own_in_the_order_of_show_config() -> None:
-    assert len(TABLE) == 100 + 1
+def test_there_are_100_settings_and_two_of_our_own_in_the_order_of_show_config() -> None:
+    assert len(TABLE) == 100 + 2
     assert list(SETTINGS) == [row[0] for row in TABLE]
 
 

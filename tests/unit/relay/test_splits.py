@@ -61,12 +61,14 @@ def rig_for(
     pool_size: int,
     max_prepared: int,
     reads: Reader = everything,
+    guard: str = "warn",
 ) -> Rig:
     """A pooler that these clients have connected to."""
     names: dict[str, object] = {
         "pool_mode": mode,
         "default_pool_size": pool_size,
         "max_prepared_statements": max_prepared,
+        "transaction_mode_guard": guard,
     }
     rig = Rig(names, way.high_water, way.hesitant, way.reports_at_once)
     for conversation in clients:
@@ -124,6 +126,18 @@ def test_one_client_in_transaction_mode(conversation: Conversation, way: Way, ma
     go(rig, way)
     assert rig.clients[0].received == rig.clients[0].expected
     check_servers(rig)
+    finish(rig, way, rig.clients)
+
+
+@settings(deadline=None)
+@given(conversations(Kind(), "ada"), WAYS, PREPARED, st.sampled_from(["reset", "error"]))
+def test_one_client_whose_statements_are_guarded(
+    conversation: Conversation, way: Way, max_prepared: int, guard: str
+) -> None:
+    """None of them is refused, so nothing changes for it."""
+    rig = rig_for(way, [conversation], "transaction", 1, max_prepared, guard=guard)
+    go(rig, way)
+    assert rig.clients[0].received == rig.clients[0].expected
     finish(rig, way, rig.clients)
 
 
