@@ -244,7 +244,7 @@ def test_the_simple_protocol_has_no_parameters(console: FakeConsole) -> None:
     ],
 )
 def test_set_config_in_another_shape(sql: str, console: FakeConsole) -> None:
-    assert failed(console, sql)[:2] == ("42883", "function set_config does not exist")
+    assert failed(console, sql)[:2] == ("42883", "function set_config() does not exist")
 
 
 # What a session has open -----------------------------------------------------------------------------
