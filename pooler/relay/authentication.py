@@ -10,6 +10,7 @@ from pooler.config.settings import AuthType, list_contains
 from pooler.pool.catalog import Credentials, Database
 from pooler.pool.replication import PARAMETER, ReplicationKind
 from pooler.relay.external_login import Ask, ExternalLogin, by_ldap, by_pam
+from pooler.relay.lookup import Lookup
 from pooler.relay.tls import certificate_names, tls_text
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ class Authentication:
             client.disconnect("bouncer config error")
         elif not self._certificate_suits(self._login.user_name):
             client.disconnect("certificate authentication failed")
-        elif self._login.lookup.unchecked_user():
+        elif Lookup(self._login).unchecked_user():
             assert client.credentials is not None
             self._log_attempt(client.credentials)
             self._external = ExternalLogin(client, method, ask, self._login.user_name, self._confirmed)
@@ -241,7 +242,7 @@ class Authentication:
         self._login.busy = False
         credentials = registry.dynamic_credentials(database, self._login.user_name, password)
         client.credentials = credentials
-        if not self._login.lookup.count_user_client():
+        if not Lookup(self._login).count_user_client():
             return
         if database.admin and not self._may_use_console(credentials):
             client.disconnect("not allowed")

@@ -51,8 +51,8 @@ class ClientLogin(ClientPhase):
         self.is_admin = False
         self.replication: Replication | None = None
         self.encryption = Encryption(client)
-        self.lookup = Lookup(self)
         self.authentication: Authentication | None = None
+        """Untied when the login is over: nobody collects cycles of tens of thousands of clients at once."""
 
     # ClientPhase -------------------------------------------------------------------------------------------
 
@@ -70,13 +70,14 @@ class ClientLogin(ClientPhase):
         if self.client.greeted:
             self._welcome()
         elif self.client.link is not None:
-            self.lookup.ask_auth_query()
+            Lookup(self).ask_auth_query()
 
     def closed(self, refusal: str) -> None:
         """A check that is under way goes on for nobody; the connection keeps the counts."""
         self.buffer.clear()
         if self.authentication is not None:
             self.authentication.closed()
+            self.authentication = None
         if refusal and self.started:
             database = self.client.database
             name = "" if database is None else database.name
@@ -197,16 +198,17 @@ class ClientLogin(ClientPhase):
     def _identify(self, database_name: str, user: str) -> None:
         client = self.client
         self.user_name = user
-        database = self.lookup.find_database(database_name)
+        lookup = Lookup(self)
+        database = lookup.find_database(database_name)
         self.authentication = Authentication(self, database)
-        if database.admin and self.lookup.admin_without_password():
+        if database.admin and lookup.admin_without_password():
             self.authenticate()
         elif client.closed:
             return
         elif len(messages.encode(user)) >= USER_NAME_LIMIT:
             client.disconnect("username too long")
         elif not self.authentication.begin_externally():
-            self.lookup.find_user(database)
+            lookup.find_user(database)
 
     def authenticate(self) -> None:
         """Who the client says it is has been found, or a stand-in for it."""
@@ -267,6 +269,7 @@ class ClientLogin(ClientPhase):
             )
         rest = bytes(self.buffer)
         self.buffer.clear()
+        self.authentication = None
         client.phase = self.context.console(client, self.is_admin) if pool.database.admin else None
         client.release_reading()
         if rest:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Lookup:
-    """The part of a login that ends with the client's `database` and `credentials`.
+    """The part of a login that ends with the client's `database` and `credentials`. It keeps nothing itself.
 
     Nothing here tells a client that a user or a database does not exist: stand-ins go through the same
     motions, and fail.

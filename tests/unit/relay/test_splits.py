@@ -130,11 +130,13 @@ def test_one_client_in_transaction_mode(conversation: Conversation, way: Way, ma
 
 
 @settings(deadline=None)
-@given(conversations(Kind(), "ada"), WAYS, PREPARED, st.sampled_from(["reset", "error"]))
+@given(conversations(Kind(), "ada"), WAYS, PREPARED.filter(bool), st.sampled_from(["reset", "error"]))
 def test_one_client_whose_statements_are_guarded(
     conversation: Conversation, way: Way, max_prepared: int, guard: str
 ) -> None:
-    """None of them is refused, so nothing changes for it."""
+    """None of them is refused, so nothing changes for it. Named statements that the pooler does not look after
+    (0 of them) are on their server, and go when that is cleaned.
+    """
     rig = rig_for(way, [conversation], "transaction", 1, max_prepared, guard=guard)
     go(rig, way)
     assert rig.clients[0].received == rig.clients[0].expected
