@@ -134,8 +134,8 @@ def test_one_client_in_transaction_mode(conversation: Conversation, way: Way, ma
 def test_one_client_whose_statements_are_guarded(
     conversation: Conversation, way: Way, max_prepared: int, guard: str
 ) -> None:
-    """None of them is refused, so nothing changes for it. Named statements that the pooler does not look after
-    (0 of them) are on their server, and go when that is cleaned.
+    """None of them is refused, so nothing changes for it. Named statements that the pooler does not look
+    after (0 of them) are on their server, and go when that is cleaned.
     """
     rig = rig_for(way, [conversation], "transaction", 1, max_prepared, guard=guard)
     go(rig, way)
