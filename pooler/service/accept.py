@@ -5,13 +5,17 @@ anything.
 import asyncio
 import os
 import pwd
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, Final, cast
 
 from pooler.relay import address
 from pooler.relay.client import ClientConnection
 from pooler.relay.context import Context
 from pooler.relay.login import ClientLogin
 from pooler.service.sockets import Listener, PeerCredentials, peer_credentials
+
+OWN_ADDRESSES: Final = 256
+"""Addresses of our own that are remembered; a wildcard listener may have many."""
 
 
 class Acceptor:
@@ -24,6 +28,7 @@ class Acceptor:
         self._loop = loop
         self.listeners = listeners
         self._servers: list[tuple[Listener, asyncio.AbstractServer]] = []
+        self._own_addresses: dict[Any, address.Address] = {}
 
     async def start(self) -> None:
         """Accepts from now on."""
@@ -61,24 +66,35 @@ class Acceptor:
         self.listeners = []
 
     def _tcp_client(self) -> asyncio.BaseProtocol:
-        return cast(asyncio.BaseProtocol, _Accepted(self._context, False))
+        return cast(asyncio.BaseProtocol, _Accepted(self._context, self._own_address))
 
     def _unix_client(self) -> asyncio.BaseProtocol:
-        return cast(asyncio.BaseProtocol, _Accepted(self._context, True))
+        return cast(asyncio.BaseProtocol, _Accepted(self._context, None))
+
+    def _own_address(self, name: Any) -> address.Address:
+        """From what getsockname returns: one object for all clients that came to it."""
+        found = self._own_addresses.get(name)
+        if found is None:
+            if len(self._own_addresses) >= OWN_ADDRESSES:
+                self._own_addresses.clear()
+            found = self._own_addresses[name] = address.of_socket_name(name, 0)
+        return found
 
 
 class _Accepted:
-    """Stands in for a client until its transport is there, then hands over to it."""
+    """Stands in for a client until its transport is there, then hands over to it. `own_address` is None for
+    a unix socket.
+    """
 
-    def __init__(self, context: Context, is_unix: bool) -> None:
+    def __init__(self, context: Context, own_address: Callable[[Any], address.Address] | None) -> None:
         self._context = context
-        self._is_unix = is_unix
+        self._own_address = own_address
 
     def connection_made(self, transport: Any) -> None:
         client = ClientConnection(self._context)
         owner = False
         peer_user = ""
-        if self._is_unix:
+        if self._own_address is None:
             port = self._context.registry.settings.listen_port
             peer = _credentials(transport)
             client.local = address.Address("unix", port)
@@ -87,7 +103,7 @@ class _Accepted:
             peer_user = _account(peer.uid) if peer is not None else ""
         else:
             client.remote = address.of_socket_name(transport.get_extra_info("peername"), 0)
-            client.local = address.of_socket_name(transport.get_extra_info("sockname"), 0)
+            client.local = self._own_address(transport.get_extra_info("sockname"))
         transport.set_write_buffer_limits(high=self._context.high_water)
         client.phase = ClientLogin(client, owner, peer_user)
         transport.set_protocol(client)
