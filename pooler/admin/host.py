@@ -45,6 +45,9 @@ class AdminHost(Protocol):
     def listener_fds(self) -> Sequence[tuple[int, str, int]]:
         """Descriptor, address (`unix` for a unix socket) and port of every listening socket."""
 
+    def log_lines(self) -> Sequence[tuple[int, str, str, str]]:
+        """Number, time, level and text of the last lines of the log, for SHOW LOG."""
+
     def certificates(self) -> Sequence[tuple[str, str, str, datetime]]:
         """Setting, file, subject and end of every TLS certificate in use, for SHOW CERTIFICATES."""
 

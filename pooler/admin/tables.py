@@ -128,6 +128,7 @@ _LOGINS: Final = (
     ("count", INT8),
     *_columns(TEXT, "last_time last_database last_user last_addr"),
 )
+_LOG: Final = (("line", INT8), *_columns(TEXT, "time level message"))
 _CERTIFICATES: Final = (
     *_columns(TEXT, "setting file subject not_after"),
     ("days_left", INT4),
@@ -217,6 +218,7 @@ SHOW_GROUPS: Final = (
     (
         ShowTable("config_diff", config_rows.COLUMNS, config_rows.differences),
         ShowTable("audit", audit.COLUMNS, audit.rows),
+        ShowTable("log", _LOG, lambda host: host.log_lines(), admin_only=True),
     ),
     (
         ShowTable("latency", _LATENCY, rows_times.latency),

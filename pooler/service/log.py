@@ -11,6 +11,7 @@ import socket
 import sys
 import syslog
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE = 2047
 """Characters of a message, prefix included, that are logged; the rest is cut off, as PgBouncer does."""
+
+KEPT_LINES = 10_000
+"""Lines that stay in memory, for SHOW LOG."""
 
 JOURNAL_SOCKET = "/run/systemd/journal/socket"
 
@@ -62,6 +66,7 @@ class Log:
     Until :meth:`configure` it writes to stderr alone. A line that cannot be written is counted in
     ``write_errors`` and dropped: the pooler never stops, nor waits longer than the write itself, for its log.
 
+    :ivar recent: the last lines, the oldest first: number, time, level and text of each.
     :ivar debugging: DEBUG lines are shown (``verbose`` >= 1); ask before formatting one.
     :ivar noisy: NOISE lines are shown (``verbose`` >= 2).
 
@@ -82,6 +87,8 @@ class Log:
         self.debugging = False
         self.noisy = False
         self.write_errors = 0
+        self.recent: deque[tuple[int, str, str, str]] = deque(maxlen=KEPT_LINES)
+        self._lines = 0
         self._quiet = quiet
         self._clock = clock
         self._stderr = stderr
@@ -146,7 +153,10 @@ class Log:
 
     def _emit(self, level: _Level, prefix: str, message: str) -> None:
         text = _one_line((prefix + message.rstrip())[:MAX_MESSAGE])
-        line = f"{self._timestamp()} [{os.getpid()}] {level.tag} {text}\n".encode()
+        when = self._timestamp()
+        self._lines += 1
+        self.recent.append((self._lines, when, level.tag, text))
+        line = f"{when} [{os.getpid()}] {level.tag} {text}\n".encode()
         if not self._quiet and not self._sent_to_journal(level, text):
             self._write(self._stderr, line)
         if self._file is not None:

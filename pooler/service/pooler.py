@@ -302,6 +302,10 @@ class Pooler:
                 pool.tag_dirty()
         self._warn_of_access(before)
 
+    def log_lines(self) -> list[tuple[int, str, str, str]]:
+        """Number, time, level and text of the last lines of the log."""
+        return list(self.log.recent)
+
     def certificates(self) -> list[tuple[str, str, str, datetime]]:
         """Setting, file, subject and end of every TLS certificate in use."""
         encryption = self._access.tls

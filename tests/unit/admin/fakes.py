@@ -144,6 +144,9 @@ class FakePooler:
 
     # AdminHost
 
+    def log_lines(self) -> list[tuple[int, str, str, str]]:
+        return [(1, "2026-11-21 10:00:00.000 UTC", "LOG", "process up")]
+
     def certificates(self) -> list[tuple[str, str, str, datetime]]:
         return self.certificates_in_use
 

@@ -26,7 +26,7 @@ STATS_TOTALS = """server_assignment_count numeric, xact_count numeric, query_cou
 OWN = {
     "logins",
     "certificates",
-    *("config_diff", "audit"),
+    *("config_diff", "audit", "log"),
     *("latency", "waits", "wait_stats", "client_stats", "errors", "server_stats", "unsafe"),
 }
 
@@ -90,7 +90,7 @@ def pooler() -> FakePooler:
 
 def test_there_are_the_tables_of_pgbouncer_and_our_own() -> None:
     assert SHOW_TABLES.keys() == READ_FROM_PGBOUNCER.keys() | OWN
-    assert {name for name, table in SHOW_TABLES.items() if table.admin_only} == {"fds", "logins"}
+    assert {name for name, table in SHOW_TABLES.items() if table.admin_only} == {"fds", "logins", "log"}
 
 
 @pytest.mark.parametrize("name", READ_FROM_PGBOUNCER)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pooler.config.settings import Settings
-from pooler.service.log import MAX_MESSAGE, Log, LogError
+from pooler.service.log import KEPT_LINES, MAX_MESSAGE, Log, LogError
 
 NOON = 1795262400.0  # 2026-11-21 12:00:00 UTC
 LEVELS = ["fatal", "error", "warning", "info", "debug", "noise"]
@@ -327,3 +327,21 @@ def test_the_facility_does_not_matter_without_syslog(log: Log) -> None:
 def test_stderr_stays_plain_when_it_is_not_the_journal(stderr: Sink, stream: str) -> None:
     Log(stderr=stderr.descriptor, environ={"JOURNAL_STREAM": stream}).info("x")
     assert stderr.text().endswith(" LOG x\n")
+
+
+# SHOW LOG --------------------------------------------------------------------------------------------------
+
+
+def test_the_last_lines_stay_in_memory_whether_they_are_written_or_not(clock: Clock) -> None:
+    log = Log(quiet=True, clock=clock)
+    log.info("up")
+    log.debug("not shown, not kept")
+    log.error("two\nlines", "C-0x1: ")
+    assert list(log.recent) == [
+        (1, "2026-11-21 12:00:00.000 UTC", "LOG", "up"),
+        (2, "2026-11-21 12:00:00.000 UTC", "ERROR", "C-0x1: two\\nlines"),
+    ]
+    for _ in range(KEPT_LINES):
+        log.info("more")
+    assert len(log.recent) == KEPT_LINES
+    assert log.recent[-1][0] == KEPT_LINES + 2
