@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from rich.columns import Columns
@@ -17,7 +17,7 @@ from cli.admin_query import AdminQueryError, Row, fetch
 from cli.demo.load import LoadReport, Target, prepare, run_load
 from cli.demo.pg_programs import PostgresMissing
 from cli.demo.postgres import PostgresFailed, TemporaryPostgres
-from cli.demo.throwaway import free_port
+from cli.demo.throwaway import ReservedPort
 from pooler.service.embed import PoolerThread
 
 _DATABASE = "demo"
@@ -35,9 +35,9 @@ def run_demo(seconds: float, clients: int, pool_size: int, console: Console | No
     """
     console = console or Console()
     try:
-        with TemporaryPostgres() as postgres:
+        with TemporaryPostgres() as postgres, closing(ReservedPort()) as reserved:
             console.print(f"PostgreSQL on port {postgres.port}: {postgres.sql('SHOW server_version')[0][0]}")
-            config = _write_config(postgres, clients, pool_size)
+            config = _write_config(postgres, reserved.number, clients, pool_size)
             with PoolerThread(str(config)) as pooler:
                 console.print(f"pooler on port {pooler.port}: {clients} clients over {pool_size} servers")
                 target = Target("127.0.0.1", pooler.port, _USER, _DATABASE)
@@ -47,7 +47,7 @@ def run_demo(seconds: float, clients: int, pool_size: int, console: Console | No
         return 1
 
 
-def _write_config(postgres: TemporaryPostgres, clients: int, pool_size: int) -> Path:
+def _write_config(postgres: TemporaryPostgres, port: int, clients: int, pool_size: int) -> Path:
     """The pooler's files, inside the server's directory, so that they go with it."""
     directory = postgres.directory / "pooler"
     directory.mkdir()
@@ -60,7 +60,7 @@ def _write_config(postgres: TemporaryPostgres, clients: int, pool_size: int) -> 
 
 [pgbouncer]
 listen_addr = 127.0.0.1
-listen_port = {free_port()}
+listen_port = {port}
 unix_socket_dir = {directory}
 auth_type = trust
 auth_file = {directory}/userlist.txt

@@ -15,10 +15,10 @@ from typing import Literal, Self
 from cli.demo.pg_programs import find_bin_directory, wheel_environment
 from cli.demo.throwaway import (
     Account,
+    ReservedPort,
     ThrowawayDirectory,
     credentials,
     end_process,
-    free_port,
     server_account,
 )
 
@@ -37,7 +37,6 @@ _SETTINGS = {
 }
 
 _START_SECONDS = 60.0
-_START_ATTEMPTS = 5
 _SHUTDOWN_SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 _FIELD, _RECORD = "\x1f", "\x1e"
 
@@ -72,6 +71,7 @@ class TemporaryPostgres:
         self._account = server_account()
         self._directory: ThrowawayDirectory | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._reserved: ReservedPort | None = None
         self.port = 0
 
     @property
@@ -134,6 +134,9 @@ class TemporaryPostgres:
         try:
             self.stop()
         finally:
+            if self._reserved is not None:
+                self._reserved.close()
+                self._reserved = None
             if self._directory is not None:
                 self._directory.close()
                 self._directory = None
@@ -182,20 +185,19 @@ class TemporaryPostgres:
             conf.writelines(f"{name} = '{_doubled_quotes(value)}'\n" for name, value in settings.items())
 
     def _start_server(self) -> None:
-        # A port found free may be taken by the time it is bound; once used, it stays the same over restarts.
-        for _ in range(1 if self.port else _START_ATTEMPTS):
-            port = self.port or free_port()
-            if self._launch(port):
-                self.port = port
-                return
-        raise PostgresFailed(f"PostgreSQL did not start:\n{self.log_text()}")
+        # It stays the same over restarts.
+        if self._reserved is None:
+            self._reserved = ReservedPort()
+            self.port = self._reserved.number
+        if not self._launch():
+            raise PostgresFailed(f"PostgreSQL did not start:\n{self.log_text()}")
 
-    def _launch(self, port: int) -> bool:
+    def _launch(self) -> bool:
         """Start the postmaster; False when it ended before it was ready."""
         log_path = self.directory / "server.log"
         with log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [self._bin / "postgres", "-D", self.data_dir, "-p", str(port)],
+                [self._bin / "postgres", "-D", self.data_dir, "-p", str(self.port)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -81,12 +81,23 @@ def credentials(account: Account | None) -> dict[str, Any]:
     return {"user": account.uid, "group": account.gid, "extra_groups": []}
 
 
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on now; it is not reserved, so be ready to try another."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+class ReservedPort:
+    """A TCP port of 127.0.0.1 that nobody else gets, from the kernel or by chance, until it is closed.
+
+    A server may listen on it meanwhile, if it sets SO_REUSEADDR, as servers do. Nobody answers before that:
+    not another server either that was started at the same moment.
+    """
+
+    def __init__(self) -> None:
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))
+        # Not before: two of these would get the same one.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.number: int = self._socket.getsockname()[1]
+
+    def close(self) -> None:
+        """Anybody may have it now."""
+        self._socket.close()
 
 
 def end_process(process: subprocess.Popen[bytes], *signals: int, patience: float = 10.0) -> int:

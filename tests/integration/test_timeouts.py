@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 import psycopg
 import pytest
 
 from cli.demo.postgres import TemporaryPostgres
-from cli.demo.throwaway import free_port
+from cli.demo.throwaway import ReservedPort
 from tests.conftest import PoolerFactory
 from tests.integration.clients import (
     DATABASE,
@@ -414,13 +415,14 @@ def test_server_is_tried_again_after_server_login_retry(
 def test_port_where_nobody_listens_is_tried_until_the_client_has_waited_long_enough(
     pooler: PoolerFactory,
 ) -> None:
-    process = pooler(
-        {DATABASE: f"host=127.0.0.1 port={free_port()}"},
-        settings={"query_wait_timeout": 1, "server_login_retry": 0.1},
-    )
-    with pytest.raises(psycopg.OperationalError, match="query_wait_timeout"):
-        process.connect(DATABASE)
-    assert process.log_text().count("closing because: connect failed") >= 2
+    with closing(ReservedPort()) as nobody:
+        process = pooler(
+            {DATABASE: f"host=127.0.0.1 port={nobody.number}"},
+            settings={"query_wait_timeout": 1, "server_login_retry": 0.1},
+        )
+        with pytest.raises(psycopg.OperationalError, match="query_wait_timeout"):
+            process.connect(DATABASE)
+        assert process.log_text().count("closing because: connect failed") >= 2
 
 
 def test_cancel_wait_timeout_gives_up_a_cancel_that_the_server_does_not_take(

@@ -18,7 +18,7 @@ from typing import Any, Self
 import psycopg
 from psycopg.rows import dict_row
 
-from cli.demo.throwaway import Account, ThrowawayDirectory, end_process, free_port
+from cli.demo.throwaway import Account, ReservedPort, ThrowawayDirectory, end_process
 
 ADMIN = "admin"
 ADMIN_PASSWORD = "admin-password"
@@ -26,7 +26,6 @@ USER = "postgres"
 USER_PASSWORD = "postgres-password"
 
 _START_SECONDS = 15.0
-_START_ATTEMPTS = 3
 _LOG_TAIL = 4000
 _DYING_SECONDS = 0.05
 
@@ -67,6 +66,7 @@ class BouncerProcess:
         self._account = _nobody()
         self._throwaway: ThrowawayDirectory | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._reserved: ReservedPort | None = None
         self._last_log = ""
 
     def program(self) -> list[str]:
@@ -120,15 +120,12 @@ class BouncerProcess:
         """Start and wait until the admin database answers."""
         try:
             self._throwaway = ThrowawayDirectory("pooldeck-test-", self._account)
-            # A port found free may be taken by the time it is bound.
-            for _ in range(_START_ATTEMPTS):
-                self.port = free_port()
-                self.configure()
-                self._launch()
-                if self._wait_ready():
-                    return
-                if "in use" not in self.log_text():
-                    break
+            self._reserved = ReservedPort()
+            self.port = self._reserved.number
+            self.configure()
+            self._launch()
+            if self._wait_ready():
+                return
             raise BouncerFailed(f"{' '.join(self.program())} did not start:\n{self.log_text()[-_LOG_TAIL:]}")
         except BaseException:
             self.stop()
@@ -143,6 +140,9 @@ class BouncerProcess:
                 end_process(self._process, signal.SIGQUIT)
         finally:
             self._process = None
+            if self._reserved is not None:
+                self._reserved.close()
+                self._reserved = None
             if self._throwaway is not None:
                 self._last_log = self.log_text()
                 if status is not None:

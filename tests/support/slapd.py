@@ -18,10 +18,10 @@ from typing import Final, Self, TypeAlias
 
 from cli.demo.throwaway import (
     Account,
+    ReservedPort,
     ThrowawayDirectory,
     credentials,
     end_process,
-    free_port,
     server_account,
 )
 from tests.support.certificates import Authority
@@ -33,7 +33,6 @@ MANAGER: Final = f"cn=Manager,{BASE}"
 MANAGER_PASSWORD: Final = "manager-secret"
 
 _START_SECONDS = 15.0
-_START_ATTEMPTS = 3
 _PROGRAM_PATH = (
     "/usr/sbin:/usr/lib/openldap:/usr/libexec:/usr/local/libexec:/opt/homebrew/opt/openldap/libexec"
 )
@@ -83,6 +82,7 @@ class Slapd:
         self._account: Account | None = None
         self._throwaway: ThrowawayDirectory | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._reserved: list[ReservedPort] = []
 
     @property
     def directory(self) -> Path:
@@ -100,12 +100,11 @@ class Slapd:
             self._account = server_account()
             self._throwaway = ThrowawayDirectory("pooldeck-slapd-", self._account)
             self._prepare()
-            # A port found free may be taken by the time it is bound.
-            for _ in range(_START_ATTEMPTS):
-                self.port, self.ldaps_port = free_port(), free_port()
-                self._launch()
-                if self._wait_ready():
-                    return
+            self._reserved = [ReservedPort(), ReservedPort()]
+            self.port, self.ldaps_port = (reserved.number for reserved in self._reserved)
+            self._launch()
+            if self._wait_ready():
+                return
             raise SlapdFailed(f"slapd did not start:\n{self.log_text()}")
         except BaseException:
             self.stop()
@@ -117,6 +116,8 @@ class Slapd:
                 end_process(self._process)
         finally:
             self._process = None
+            for reserved in self._reserved:
+                reserved.close()
             if self._throwaway is not None:
                 self._throwaway.guard(None)
                 self._throwaway.close()
