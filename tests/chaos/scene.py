@@ -319,12 +319,19 @@ class Scene:
         return max(self._silence, time.monotonic() - self._said)
 
     def _cancel_has_hit(self) -> bool:
-        """Whether there is a request that may have done it. Each hits once at most."""
+        """Whether there is a request that may have done it.
+
+        PostgreSQL sends its signal twice, to the process and to its group, before it closes the request's
+        connection: on a busy machine one request can hit two queries, but none that began after that.
+        """
         for cancel in self.session.cancels:
-            if not cancel.hit and (cancel.done is None or cancel.done >= self._started):
+            if not cancel.hit and cancel.may_hit_since(self._started):
                 cancel.hit = True
                 self.count(f"{cancel.aim}: hit")
                 return True
+        if any(cancel.may_hit_since(self._said) for cancel in self.session.cancels):
+            self.count("cancels that hit twice")
+            return True
         return False
 
     async def leave(self, how: str, whole: bool = True) -> None:

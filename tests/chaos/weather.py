@@ -68,6 +68,10 @@ class CancelRequest:
     done: float | None = None
     hit: bool = False
 
+    def may_hit_since(self, moment: float) -> bool:
+        """Whether it was not over by then."""
+        return self.done is None or self.done >= moment
+
 
 @dataclass
 class Limits:
