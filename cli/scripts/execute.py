@@ -7,6 +7,7 @@ import typer
 from cli.scripts import session
 from cli.scripts.output import Format, rendered
 from tui.admin.connection import AdminConnection
+from tui.admin.errors import AdminError, NoAnswerInTime
 from tui.admin.table import Notice, Reply
 
 
@@ -17,10 +18,22 @@ def run_exec(target: str | None, command: str, form: Format, timeout: float | No
     """
 
     async def execute(connection: AdminConnection) -> int:
-        _print(await connection.run(command, timeout), form)
+        try:
+            _print(await connection.run(command, timeout), form)
+        except NoAnswerInTime:
+            raise
+        except AdminError as error:
+            if not (error.lost and _ends_the_pooler(command)):
+                raise
+            typer.echo("SHUTDOWN")
         return session.DONE
 
     return session.run(target, execute)
+
+
+def _ends_the_pooler(command: str) -> bool:
+    """Whether the end of the connection is the answer."""
+    return command.strip().upper().startswith("SHUTDOWN")
 
 
 def _print(reply: Reply, form: Format) -> None:

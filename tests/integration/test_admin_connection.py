@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import shutil
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
@@ -12,9 +14,11 @@ import psycopg
 import pytest
 
 from cli.demo.postgres import TemporaryPostgres
+from cli.demo.throwaway import ThrowawayDirectory
 from tests.conftest import PgBouncerFactory, PoolerFactory
 from tests.integration.clients import DATABASE, wait_for_pool
 from tests.support.bouncer import ADMIN, ADMIN_PASSWORD, BouncerProcess
+from tests.support.certificates import Authority
 from tui.admin import own, stock
 from tui.admin.connection import AdminConnection, connect
 from tui.admin.errors import AdminError
@@ -23,11 +27,16 @@ from tui.admin.target import Target, parse_target
 
 
 @pytest.fixture(params=["pooldeck", "pgbouncer"])
-def process(request: pytest.FixtureRequest, postgres: TemporaryPostgres) -> BouncerProcess:
-    """Transaction mode, a pool of one server, passwords for everybody."""
+def start(request: pytest.FixtureRequest) -> PoolerFactory | PgBouncerFactory:
     factory: PoolerFactory | PgBouncerFactory
     factory = request.getfixturevalue("pooler" if request.param == "pooldeck" else "pgbouncer")
-    return factory(
+    return factory
+
+
+@pytest.fixture
+def process(start: PoolerFactory, postgres: TemporaryPostgres) -> BouncerProcess:
+    """Transaction mode, a pool of one server, passwords for everybody."""
+    return start(
         {DATABASE: f"host=127.0.0.1 port={postgres.port}"},
         settings={
             "pool_mode": "transaction",
@@ -80,8 +89,7 @@ async def test_rows_are_typed(process: BouncerProcess, connection: AdminConnecti
         ]
         assert isinstance(stats["total_received"], int | Decimal)
         assert stats["total_received"] > 0
-    state = (await connection.rows("SHOW STATE")).pairs()
-    assert state["active"] == "yes"
+    assert (await connection.rows("SHOW LISTS")).pairs()["databases"] == 2
 
 
 async def test_a_table_without_rows_has_its_columns(connection: AdminConnection) -> None:
@@ -148,20 +156,48 @@ async def test_a_server_that_says_nothing_is_given_up() -> None:
             await connect(Target("127.0.0.1", str(port), "ops"), timeout=0.1)
 
 
+async def test_tls_is_verified(start: PoolerFactory) -> None:
+    with ThrowawayDirectory("pooldeck-tls-", None) as throwaway:
+        directory = throwaway.path
+        authority = Authority()
+        certificate, key = authority.issue("pooler", names=["localhost"]).write(directory, "pooler")
+        if os.geteuid() == 0:
+            shutil.chown(key, "nobody")
+        process = start(
+            settings={
+                "client_tls_sslmode": "require",
+                "client_tls_cert_file": certificate,
+                "client_tls_key_file": key,
+            }
+        )
+        ours, other = authority.write(directory), Authority("Other CA").write(directory, "other")
+        for host, ca, is_right in (
+            ("localhost", ours, True),
+            ("127.0.0.1", ours, False),
+            ("localhost", other, False),
+        ):
+            text = f"host={host} port={process.port} user={ADMIN} sslmode=verify-full sslrootcert={ca}"
+            if not is_right:
+                with pytest.raises(AdminError):
+                    await connect(parse_target(text, {}))
+                continue
+            connection = await connect(parse_target(text, {}))
+            (client,) = (await connection.rows("SHOW CLIENTS")).dicts()
+            assert client["tls"].startswith("TLSv1.")
+            await connection.close()
+
+
 async def test_a_pause_is_cancelled(process: BouncerProcess, connection: AdminConnection) -> None:
-    with busy(process):
+    with busy(process) as client:
         pause = asyncio.create_task(connection.command("PAUSE"))
-        other = await connect(target(process))
-        while (await other.rows("SHOW STATE")).pairs()["paused"] != "yes":
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(process.wait_for_log, "PAUSE command issued")
         connection.cancel()
         with pytest.raises(AdminError) as caught:
             await pause
         assert caught.value.sqlstate == "57014"
-        # The cancel request goes its own way.
-        while (await other.rows("SHOW STATE")).pairs()["paused"] != "no":
-            await asyncio.sleep(0.01)
-        await other.close()
+        client.execute("COMMIT")
+        # Nobody is served as long as a PAUSE is in force.
+        await asyncio.to_thread(client.execute, "SELECT 1")
 
 
 async def test_a_look_and_the_rates_between_two(process: BouncerProcess, connection: AdminConnection) -> None:
@@ -174,7 +210,9 @@ async def test_a_look_and_the_rates_between_two(process: BouncerProcess, connect
         client.execute("COMMIT")
         after = await look(connection)
     assert (during.pools[0]["database"], during.pools[0]["sv_active"]) == (DATABASE, 1)
-    assert (during.state, during.paused, during.pool_sizes) == ("active", (), {DATABASE: 1})
+    # The state is not to be had of every release.
+    assert during.state == ("active" if connection.capabilities.has_table("STATE") else "unknown")
+    assert (during.paused, during.pool_sizes) == ((), {DATABASE: 1})
     assert during.clients == 2
     assert during.max_clients
     assert rates(before, after, 2.0)["queries"] == 11 / 2

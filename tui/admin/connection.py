@@ -12,7 +12,7 @@ from collections.abc import Awaitable
 from typing import Final, TypeVar
 
 from tui.admin.capabilities import Capabilities
-from tui.admin.errors import AdminError
+from tui.admin.errors import AdminError, NoAnswerInTime
 from tui.admin.table import Notice, Reply, Table
 from tui.admin.target import Target
 
@@ -66,7 +66,7 @@ class AdminConnection(ABC):
                     return await self._running
             except TimeoutError:
                 await self.abort()
-                raise AdminError(f"{sql}: no answer within {timeout:g} s", lost=True) from None
+                raise NoAnswerInTime(sql, timeout or 0) from None
             except asyncio.CancelledError:
                 if not self._cancelled:
                     raise
@@ -136,4 +136,4 @@ async def within(work: Awaitable[Result], seconds: float, target: Target) -> Res
         async with asyncio.timeout(seconds):
             return await work
     except TimeoutError:
-        raise AdminError(f"{target}: no answer within {seconds:g} s", lost=True) from None
+        raise NoAnswerInTime(target, seconds) from None

@@ -29,3 +29,10 @@ class AdminError(Exception):
         self.detail = detail
         self.hint = hint
         self.lost = lost
+
+
+class NoAnswerInTime(AdminError):
+    """What was sent has been given up, and the connection with it."""
+
+    def __init__(self, asked: object, seconds: float) -> None:
+        super().__init__(f"{asked}: no answer within {seconds:g} s", lost=True)

@@ -26,7 +26,6 @@ class Metric:
 
     measure: Callable[[Overview], float]
     unit: str = ""
-    help: str = ""
 
 
 def _total(column: str) -> Callable[[Overview], float]:
@@ -51,22 +50,17 @@ def _client_percent(overview: Overview) -> float:
 
 
 METRICS: Final[Mapping[str, Metric]] = {
-    "cl_waiting": Metric(_total("cl_waiting"), help="Clients that wait for a server."),
-    "maxwait": Metric(_longest_wait, "s", "How long the first of them has waited."),
-    "cl_active": Metric(_total("cl_active"), help="Clients that do not wait."),
-    "sv_active": Metric(_total("sv_active"), help="Servers that have a client."),
-    "sv_idle": Metric(_total("sv_idle"), help="Servers that are free."),
-    "sv_login": Metric(_total("sv_login"), help="Servers that are being logged in to."),
-    "clients": Metric(lambda overview: overview.clients, help="Clients of the whole pooler."),
-    "clients_percent": Metric(_client_percent, "%", "The same as a part of `max_client_conn`."),
-    "pool_percent": Metric(
-        _fullest_pool, "%", "Servers with a client, as a part of `pool_size`: the fullest pool."
-    ),
-    "paused": Metric(
-        lambda overview: len(overview.paused) + (overview.state in ("paused", "suspended")),
-        help="Databases that are paused; the whole pooler counts as one more.",
-    ),
-    "disabled": Metric(lambda overview: len(overview.disabled), help="Databases that are disabled."),
+    "cl_waiting": Metric(_total("cl_waiting")),
+    "maxwait": Metric(_longest_wait, "s"),
+    "cl_active": Metric(_total("cl_active")),
+    "sv_active": Metric(_total("sv_active")),
+    "sv_idle": Metric(_total("sv_idle")),
+    "sv_login": Metric(_total("sv_login")),
+    "clients": Metric(lambda overview: overview.clients),
+    "clients_percent": Metric(_client_percent, "%"),
+    "pool_percent": Metric(_fullest_pool, "%"),
+    "paused": Metric(lambda overview: len(overview.paused) + (overview.state in ("paused", "suspended"))),
+    "disabled": Metric(lambda overview: len(overview.disabled)),
 }
 """By name. That of a column of SHOW POOLS is the sum over the pools."""
 

@@ -115,7 +115,8 @@ def admin_error(error: BaseException, *, lost: bool) -> AdminError:
         return AdminError(str(error) or type(error).__name__, lost=lost)
     return AdminError(
         error.args[0] if error.args else type(error).__name__,
-        sqlstate=error.sqlstate,
+        # The driver makes some of these up itself, for connections that have broken.
+        sqlstate=error.sqlstate if getattr(error, "severity", None) else None,
         detail=getattr(error, "detail", None),
         hint=getattr(error, "hint", None),
         lost=lost,

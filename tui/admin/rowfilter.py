@@ -118,14 +118,10 @@ def _compared(
             return False
         if isinstance(value, str) == isinstance(wanted, str):
             return compare(value, wanted)
-        # `port = '6432'`, `link = 0`: as text or as numbers, whatever the column is.
+        # `port = '6432'`, or a number of SHOW CONFIG, which is text.
         try:
-            return (
-                compare(Decimal(value), Decimal(wanted))
-                if isinstance(wanted, str)
-                else compare(value, str(wanted))
-            )
-        except ArithmeticError:
+            return compare(Decimal(value), Decimal(wanted))
+        except (ArithmeticError, TypeError, ValueError):
             return False
 
     return holds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,6 +81,11 @@ def test_without_limits_it_is_enough_to_answer() -> None:
 )
 def test_metrics(name: str, overview: Overview, value: float) -> None:
     assert METRICS[name].measure(overview) == value
+
+
+def test_every_metric_is_documented() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "console.md").read_text()
+    assert [name for name in METRICS if f"`{name}`" not in text] == []
 
 
 def test_rates_are_per_second() -> None:

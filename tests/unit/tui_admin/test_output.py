@@ -39,8 +39,8 @@ def test_csv_quotes_what_it_must() -> None:
 def test_a_table_is_aligned_and_moves_no_cursor() -> None:
     assert rendered(TABLE, Format.TABLE).splitlines() == [
         "name                      count  when",
-        "----------  --------------------  -------------------------",
-        "a,b         12345678901234567890  2026-11-21T00:00:00+00:00",
+        "---------  --------------------  -------------------------",
+        "a,b        12345678901234567890  2026-11-21T00:00:00+00:00",
         "\\x1b[31mé                   1.5",
         "00ff                          7",
     ]

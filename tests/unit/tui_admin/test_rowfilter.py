@@ -41,6 +41,7 @@ def names(where: str | None = None, order_by: str | None = None, limit: int | No
         ("count = '3'", ["shop", "web_1"]),
         ("count = 'many'", []),
         ("name = 3", []),
+        ('"Odd" < 10', ["webx1"]),
         ("\"Odd\"='10'", ["web_1"]),
     ],
 )
