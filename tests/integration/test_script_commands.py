@@ -102,6 +102,7 @@ def test_exec_gives_up_in_time(process: BouncerProcess) -> None:
         client.execute("COMMIT")
         # Nobody is served as long as a PAUSE is in force.
         client.execute("SELECT 1")
+    assert "Traceback" not in done.stderr
 
 
 def test_exec_of_shutdown_is_answered_by_the_end(process: BouncerProcess) -> None:
@@ -187,6 +188,21 @@ def test_variables_and_a_password_file_lead_to_the_pooler(pooler: PoolerFactory,
     done = run(None, "show", "VERSION", **environ)
     assert done.returncode == 0, done.stderr
     assert run(None, "show", "VERSION", **{**environ, "PGPASSFILE": "/no/such/file"}).returncode == 3
+
+
+def test_psycopg_is_asked_for_where_it_is_needed(process: BouncerProcess) -> None:
+    code = "import sys; sys.modules['psycopg'] = None; from cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, "show", "VERSION", "-t", process.dsn("pgbouncer", user=ADMIN)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "pooler.service.main" in process.program():
+        assert done.returncode == 0, done.stderr
+    else:
+        assert done.returncode == 3
+        assert "install pooldeck[pgbouncer]" in done.stderr
 
 
 def test_no_textual_is_loaded(process: BouncerProcess) -> None:

@@ -75,7 +75,10 @@ class AdminConnection(ABC):
                 self._running = None
 
     def cancel(self) -> None:
-        """Cancel the command that runs, if any: `run` then raises AdminError with SQLSTATE 57014."""
+        """Cancel the command that runs, if any: `run` then raises AdminError with SQLSTATE 57014.
+
+        The connection stays, unless it is to a PgBouncer, which then never answers a PAUSE: `lost`.
+        """
         if self._running is not None:
             self._cancelled = True
             self._running.cancel()

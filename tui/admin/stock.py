@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from contextlib import suppress
+from typing import Any, Final
 
 import psycopg
 
@@ -10,6 +12,10 @@ from tui.admin.connection import AdminConnection
 from tui.admin.errors import AdminError
 from tui.admin.table import Notice, Reply, Table
 from tui.admin.target import Target
+
+_CANCEL_SECONDS: Final = 2.0
+_LAST_SECONDS: Final = 0.5
+"""How long a cancelled command has time to end, before its connection is closed."""
 
 
 class StockConnection(AdminConnection):
@@ -33,6 +39,26 @@ class StockConnection(AdminConnection):
         await self._connection.close()
 
     async def _send(self, sql: str) -> Reply:
+        answer = asyncio.ensure_future(self._answer(sql))
+        try:
+            return await asyncio.shield(answer)
+        except asyncio.CancelledError:
+            await self._give_up(answer)
+            raise
+
+    async def _give_up(self, answer: asyncio.Task[Reply]) -> None:
+        """Cancel what runs. psycopg would do so too, but wait for 5 s: PgBouncer takes back a PAUSE that
+        is cancelled, and never answers it.
+        """
+        with suppress(psycopg.Error):
+            await self._connection.cancel_safe(timeout=_CANCEL_SECONDS)
+        await asyncio.wait([answer], timeout=_LAST_SECONDS)
+        if not answer.done():
+            await self.abort()
+            answer.cancel()
+        await asyncio.gather(answer, return_exceptions=True)
+
+    async def _answer(self, sql: str) -> Reply:
         try:
             # In bytes: a query that nobody has to take apart.
             cursor = await self._connection.execute(sql.encode())
