@@ -16,7 +16,7 @@ import pytest
 from cli.demo.postgres import TemporaryPostgres
 from cli.demo.throwaway import ThrowawayDirectory
 from tests.conftest import PgBouncerFactory, PoolerFactory
-from tests.integration.clients import DATABASE, wait_for_pool
+from tests.integration.clients import DATABASE, Background, wait_for_pool
 from tests.support.bouncer import ADMIN, ADMIN_PASSWORD, BouncerProcess
 from tests.support.certificates import Authority
 from tui.admin import own, stock
@@ -197,7 +197,7 @@ async def test_a_pause_is_cancelled(process: BouncerProcess, connection: AdminCo
         assert caught.value.sqlstate == "57014"
         client.execute("COMMIT")
         # Nobody is served as long as a PAUSE is in force.
-        await asyncio.to_thread(client.execute, "SELECT 1")
+        await asyncio.to_thread(Background(lambda: client.execute("SELECT 1")).result)
 
 
 async def test_a_look_and_the_rates_between_two(process: BouncerProcess, connection: AdminConnection) -> None:

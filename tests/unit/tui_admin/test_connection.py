@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import asyncpg
 import pytest
 
+from tui.admin import own
 from tui.admin.connection import AdminConnection
 from tui.admin.errors import AdminError
 from tui.admin.table import Reply, Table
@@ -60,7 +62,8 @@ async def test_one_at_a_time() -> None:
     pause = asyncio.create_task(connection.command("PAUSE"))
     await connection.started.wait()
     show = asyncio.create_task(connection.rows("SHOW x"))
-    await asyncio.sleep(0)
+    for _ in range(10):  # turns of the loop: more than it takes to send
+        await asyncio.sleep(0)
     assert connection.sent == ["PAUSE"]
     connection.resumed.set()
     await asyncio.gather(pause, show)
@@ -92,6 +95,11 @@ async def test_a_task_that_is_cancelled_takes_its_command_along() -> None:
     with pytest.raises(asyncio.CancelledError):
         await pause
     assert len(await connection.rows("SHOW x")) == 1
+
+
+def test_a_code_that_the_driver_makes_up_is_not_the_poolers() -> None:
+    broken = own.admin_error(asyncpg.ConnectionDoesNotExistError("connection was closed"), lost=True)
+    assert (broken.message, broken.sqlstate, broken.lost) == ("connection was closed", None, True)
 
 
 async def test_no_answer_in_time_ends_the_connection() -> None:
