@@ -3,9 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
+
+
+class Plugin(TyperCommand):
+    """A command whose mistakes in the command line are no alarm: 2 would be `critical`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            if getattr(error, "exit_code", None) == 2:
+                error.exit_code = 3  # type: ignore[attr-defined]
+            raise
+
+
+TargetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        "-t",
+        envvar="POOLDECK_TARGET",
+        help="The pooler: a URL, a connection string or its ini file. Default: the variables of libpq.",
+    ),
+]
+TimeoutOption = Annotated[float, typer.Option(min=0.1, help="Seconds for connecting, and for each query.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
+TableOption = Annotated[bool, typer.Option("--table", help="Print a table for people: the default.")]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -61,6 +89,82 @@ def passwd(
 
     path = None if file is None else str(file)
     raise typer.Exit(run_passwd(Request(user, path, md5, iterations, stdin, delete, backup)))
+
+
+@app.command()
+def show(
+    table: Annotated[str, typer.Argument(help="One of the tables of SHOW, e.g. POOLS.")],
+    where: Annotated[str | None, typer.Option(help="A condition: cl_waiting > 0.")] = None,
+    order_by: Annotated[str | None, typer.Option(help="Columns to sort by: maxwait DESC.")] = None,
+    limit: Annotated[int | None, typer.Option(min=0, help="How many rows at most.")] = None,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+    as_table: TableOption = False,
+    target: TargetOption = None,
+    timeout: TimeoutOption = 10.0,
+) -> None:
+    """Print a table of the admin database of a pooler, or some of its rows."""
+    from cli.scripts.output import chosen
+    from cli.scripts.show import Selection, run_show
+
+    form = chosen(as_json=as_json, as_csv=as_csv, as_table=as_table)
+    raise typer.Exit(run_show(target, Selection(table, where, order_by, limit), form, timeout))
+
+
+@app.command("exec")
+def execute(
+    command: Annotated[str, typer.Argument(help='A command of the admin database, e.g. "PAUSE app".')],
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+    as_table: TableOption = False,
+    target: TargetOption = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.1, help="Give the command up after so many seconds. Default: never.")
+    ] = None,
+) -> None:
+    """Run a command of the admin database, and wait until it is done."""
+    from cli.scripts.execute import run_exec
+    from cli.scripts.output import chosen
+
+    form = chosen(as_json=as_json, as_csv=as_csv, as_table=as_table)
+    raise typer.Exit(run_exec(target, command, form, timeout))
+
+
+@app.command("check-health", cls=Plugin)
+def check_health(
+    warn: Annotated[
+        list[str] | None, typer.Option(help="From when on it is a warning: cl_waiting=1.")
+    ] = None,
+    crit: Annotated[list[str] | None, typer.Option(help="From when on it is critical: maxwait=5.")] = None,
+    target: TargetOption = None,
+    timeout: TimeoutOption = 10.0,
+) -> None:
+    """Hold a pooler against limits, as a plug-in of Nagios."""
+    from cli.scripts.check_health import run_check
+
+    raise typer.Exit(run_check(target, warn or [], crit or [], timeout))
+
+
+@app.command()
+def top(
+    once: Annotated[bool, typer.Option("--once", help="Print it once and end.")] = False,
+    interval: Annotated[
+        float, typer.Option(min=0.1, help="Seconds between the two looks at the counters.")
+    ] = 1.0,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+    as_table: TableOption = False,
+    target: TargetOption = None,
+    timeout: TimeoutOption = 10.0,
+) -> None:
+    """Print the state of a pooler, what it does per second, and its pools, the most loaded on top."""
+    from cli.scripts.output import chosen
+    from cli.scripts.top import run_top
+
+    if not once:
+        raise typer.BadParameter("--once is the only way so far")
+    form = chosen(as_json=as_json, as_csv=as_csv, as_table=as_table)
+    raise typer.Exit(run_top(target, form, interval, timeout))
 
 
 @app.command()

@@ -1,0 +1,1 @@
+"""Sub-commands for scripts: they ask a pooler, print what it says, and the exit code tells how it went."""

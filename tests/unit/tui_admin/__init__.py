@@ -1,0 +1,1 @@
+"""The core of the console: what needs no pooler."""

@@ -1,0 +1,65 @@
+"""Where a pooler listens, and who may log in to its admin database, as its ini file says."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from pooler.config.errors import ConfigErrors
+from pooler.config.ini import KeyValue, SectionStart, parse_ini
+from pooler.config.settings import DEFAULTS, word_list
+from tui.admin.errors import TargetError
+
+_EVERY_ADDRESS: Final = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+
+OWNER: Final = "pgbouncer"
+"""The user whom the pooler lets in over its unix socket if the process is its own user's."""
+
+
+def from_ini(path: str, account: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The parameters that the file settles, and those that a variable may override: the user.
+
+    The unix socket comes before TCP if it is there. The user is `account` if that is an admin, else the first
+    of `admin_users`, then of `stats_users`. Mistakes elsewhere in the file do not matter: what runs may be of
+    another release. Raises TargetError.
+    """
+    settings = _settings(path)
+    port = settings.get("listen_port") or str(DEFAULTS.listen_port)
+    return {"host": _host(path, settings, port), "port": port}, {"user": _user(settings, account)}
+
+
+def _settings(path: str) -> dict[str, str]:
+    """The pairs of `[pgbouncer]`, as they stand in the file."""
+    try:
+        items = parse_ini(path)
+    except ConfigErrors as errors:
+        raise TargetError(str(errors)) from None
+    section = None
+    found: dict[str, str] = {}
+    for item in items:
+        if isinstance(item, SectionStart):
+            section = item.name
+        elif isinstance(item, KeyValue) and section == "pgbouncer":
+            found[item.key] = item.value
+    if not found:
+        raise TargetError(f"{path}: nothing is set under [pgbouncer]")
+    return found
+
+
+def _host(path: str, settings: dict[str, str], port: str) -> str:
+    directory = settings.get("unix_socket_dir", DEFAULTS.unix_socket_dir)
+    has_socket = directory.startswith("/")
+    if has_socket and os.path.exists(f"{directory}/.s.PGSQL.{port}"):
+        return directory
+    for address in word_list(settings.get("listen_addr", "")):
+        return _EVERY_ADDRESS.get(address, address)
+    if has_socket:
+        return directory
+    raise TargetError(f"{path}: neither listen_addr nor unix_socket_dir says where the pooler listens")
+
+
+def _user(settings: dict[str, str], account: str) -> str:
+    admins = word_list(settings.get("admin_users", ""))
+    if account in admins:
+        return account
+    return next(iter((*admins, *word_list(settings.get("stats_users", "")))), OWNER)

@@ -1,0 +1,99 @@
+"""One look at a pooler: its state, what is connected, its pools by load, and rates from two looks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tui.admin.connection import AdminConnection
+from tui.admin.table import Table
+from tui.admin.target import DATABASE
+
+RATES: Final[Mapping[str, str]] = {
+    "queries": "total_query_count",
+    "transactions": "total_xact_count",
+    "bytes_in": "total_received",
+    "bytes_out": "total_sent",
+    "logins": "total_client_login_count",
+}
+"""Per second, and the columns of SHOW STATS that they come from; early releases have not all of them."""
+
+POOL_COLUMNS: Final = (
+    *("database", "user", "cl_active", "cl_waiting", "sv_active", "sv_idle", "sv_used", "sv_login"),
+    *("maxwait", "pool_mode"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A moment of a pooler. The admin database is not among its databases."""
+
+    version: str
+    state: str
+    """`active`, `paused`, `suspended`; `unknown` where the pooler cannot say."""
+    paused: tuple[str, ...]
+    """Databases that are paused for themselves."""
+    disabled: tuple[str, ...]
+    clients: int
+    """Those of the admin database included: they have a connection too."""
+    max_clients: int | None
+    pools: tuple[dict[str, Any], ...]
+    """The rows of SHOW POOLS, the most loaded on top. `maxwait` has the fraction of the second in it."""
+    totals: Mapping[str, float]
+    """Counters since the start, summed up over the databases."""
+    pool_sizes: Mapping[str, int]
+
+
+async def look(connection: AdminConnection) -> Overview:
+    """Ask for everything that an overview needs. Raises AdminError."""
+    databases = [row for row in (await connection.rows("SHOW DATABASES")).dicts() if row["name"] != DATABASE]
+    lists = (await connection.rows("SHOW LISTS")).pairs()
+    config = (await connection.rows("SHOW CONFIG")).pairs()
+    max_clients = config.get("max_client_conn")
+    return Overview(
+        version=str((await connection.rows("SHOW VERSION")).rows[0][0]),
+        state=await _state(connection),
+        paused=tuple(row["name"] for row in databases if row.get("paused")),
+        disabled=tuple(row["name"] for row in databases if row.get("disabled")),
+        clients=int(lists.get("used_clients", 0)),
+        max_clients=int(max_clients) if max_clients else None,
+        pools=_by_load((await connection.rows("SHOW POOLS")).dicts()),
+        totals=_totals(await connection.rows("SHOW STATS")),
+        pool_sizes={row["name"]: int(row["pool_size"]) for row in databases if row.get("pool_size")},
+    )
+
+
+def rates(before: Overview, after: Overview, seconds: float) -> dict[str, float | None]:
+    """What happened per second between two looks; None for what the pooler does not count, or was reset."""
+    found: dict[str, float | None] = {}
+    for name, column in RATES.items():
+        old, new = before.totals.get(column), after.totals.get(column)
+        is_known = old is not None and new is not None and new >= old and seconds > 0
+        found[name] = (new - old) / seconds if is_known and new is not None and old is not None else None
+    return found
+
+
+async def _state(connection: AdminConnection) -> str:
+    if not connection.capabilities.has_table("STATE"):
+        return "unknown"
+    states = (await connection.rows("SHOW STATE")).pairs()
+    # Suspended implies paused with some releases.
+    return next((name for name in ("suspended", "paused", "active") if states.get(name) == "yes"), "unknown")
+
+
+def _by_load(rows: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    pools = [row for row in rows if row["database"] != DATABASE]
+    for pool in pools:
+        pool["maxwait"] = pool["maxwait"] + pool.get("maxwait_us", 0) / 1_000_000
+    pools.sort(
+        key=lambda pool: (pool["cl_waiting"], pool["maxwait"], pool["sv_active"], pool["cl_active"]),
+        reverse=True,
+    )
+    return tuple(pools)
+
+
+def _totals(stats: Table) -> Mapping[str, float]:
+    counters = [name for name in stats.columns if name.startswith("total_")]
+    rows = [row for row in stats.dicts() if row["database"] != DATABASE]
+    return {name: float(sum(row[name] for row in rows)) for name in counters}
