@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
-from functools import lru_cache
 
 from rich.cells import cell_len
+
+from tui.widgets.columns import SYMBOLS, Column, Level, plain
 
 ELLIPSIS = "…"
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}"
@@ -41,13 +42,17 @@ def _visible(character: str) -> str:
     return character if character.isprintable() else _UNKNOWN
 
 
-@lru_cache(maxsize=16384)
+def width_of(text: str) -> int:
+    """How many cells `text`, which is safe, takes."""
+    return len(text) if text.isascii() else cell_len(text)
+
+
 def fit(text: str, width: int, right: bool = False) -> str:
     """`text`, which is safe, cut or padded to exactly `width` cells."""
-    length = cell_len(text)
+    length = width_of(text)
     if length > width:
         text = _cut(text, width - 1) + ELLIPSIS if width else ""
-        length = cell_len(text)
+        length = width_of(text)
     padding = " " * (width - length)
     return padding + text if right else text + padding
 
@@ -60,3 +65,14 @@ def _cut(text: str, width: int) -> str:
         if used > width:
             return text[:place]
     return text
+
+
+def cell(column: Column, value: object) -> tuple[str, Level]:
+    """What is written for `value`, symbol included, and how it is set off."""
+    try:
+        level = Level.PLAIN if column.level is None else column.level(value)
+        text = column.format(value)
+    except (TypeError, ValueError, ArithmeticError):
+        # Another pooler's value, which the format was not made for, is shown as it came.
+        level, text = Level.PLAIN, plain(value)
+    return safe(SYMBOLS.get(level, "") + text), level

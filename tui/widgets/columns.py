@@ -16,13 +16,17 @@ class Kind(Enum):
 
 
 class Level(Enum):
-    """How a cell is set off from its neighbours; the value is the symbol before its text."""
+    """How a cell is set off from its neighbours."""
 
-    PLAIN = ""
-    MUTED = " "
-    GOOD = "●"
-    WARNING = "▲"
-    CRITICAL = "✖"
+    PLAIN = "plain"
+    MUTED = "muted"
+    GOOD = "good"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+# Before the text, for those who see no colours.
+SYMBOLS = {Level.GOOD: "● ", Level.WARNING: "▲ ", Level.CRITICAL: "✖ "}
 
 
 def plain(value: Any) -> str:

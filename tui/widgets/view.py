@@ -71,8 +71,8 @@ class View:
 def arrange(snapshot: Snapshot, arrangement: Arrangement, before: View | None = None) -> View:
     """Filter and sort `snapshot`; None and NaN come last in either direction.
 
-    Rows that sort alike stay as they stood in `before`, the view on the screen, so that they do not dance when
-    the pooler gives them in another order; sorting what is nearly sorted is also cheap.
+    Rows that sort alike stay as they stood in `before`, the view on the screen: they do not dance when the
+    pooler gives them in another order, and what is nearly sorted is sorted fast.
     """
     shown = _shown(snapshot, arrangement)
     wanted = parse(arrangement.filter, snapshot.columns)
@@ -124,7 +124,7 @@ def _mixed(value: Any) -> tuple[int, Any, str]:
 
 
 def group(view: View, by: Sequence[str]) -> Snapshot:
-    """How many rows of `view` share the values of the columns `by`: these columns, which are the key, and `count`.
+    """How many rows of `view` share the values of the columns `by`: these columns, the key, and `count`.
 
     Columns that are not there are passed over; without any there is one row, the count of all.
     """
