@@ -9,8 +9,8 @@ from tui.widgets.view import View
 class Place:
     """Cursor and selection in a view that is replaced under them.
 
-    There is no cursor before the first move: until then the top rows are watched, whichever they are. From then
-    on the cursor belongs to its row, and leaves it only when told or when the row is no longer in the view.
+    There is no cursor before the first move: until then the top rows are watched, whichever they are. From
+    then on the cursor belongs to its row, and leaves it only when told or when the view has that row no more.
     """
 
     __slots__ = ("_trail", "cursor", "selected", "view")
