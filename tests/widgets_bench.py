@@ -1,8 +1,8 @@
 """Measures the console's table: `python -m tests.widgets_bench [--rows 1000 10000 40000] [--seconds 20]`.
 
-A table of as many columns as SHOW CLIENTS has runs on a terminal of its own (a pseudo-terminal of 200 by 60). Each
-second all its rows are replaced, sorted by a column that changes at random; meanwhile the cursor key is pressed, and
-the time until the terminal gets the answer is taken. First, what the models alone need.
+A table of as many columns as SHOW CLIENTS has runs on a terminal of its own (a pseudo-terminal of 200 by 60).
+Each second all its rows are replaced, sorted by a column that changes at random; meanwhile the cursor key is
+pressed, and the time until the terminal gets the answer is taken. First, what the models alone need.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import termios
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from textual.app import App, ComposeResult
 from textual.widgets import Static
@@ -76,19 +77,28 @@ def client(number: int, chance: random.Random) -> Row:
     )
 
 
+def clients(count: int, seed: int) -> list[Row]:
+    chance = random.Random(seed)
+    return [client(number, chance) for number in range(count)]
+
+
+class Outcome(NamedTuple):
+    """What a run of the application took: seconds, a share of one CPU, megabytes."""
+
+    times: dict[str, list[float]]
+    cpu: float
+    memory: float
+
+
 class BenchApp(App[None]):
     """Replaces all rows each second and counts the moves of its cursor where the terminal can see them."""
 
     def __init__(self, count: int, seconds: float, result: Path) -> None:
         super().__init__()
-        self.variants = itertools.cycle(
-            [
-                [client(number, random.Random(seed * count + number)) for number in range(count)]
-                for seed in range(3)
-            ]
-        )
+        self.variants = itertools.cycle([clients(count, seed) for seed in range(3)])
         self.seconds, self.result = seconds, result
         self.moves = 0
+        self.used_before = 0.0
         self.times: dict[str, list[float]] = {"thread": [], "show": [], "painted": []}
 
     def compose(self) -> ComposeResult:
@@ -99,6 +109,7 @@ class BenchApp(App[None]):
         table = self.query_one(SnapshotTable)
         table.focus()
         table.show(await asyncio.to_thread(self.next_view, table.view))
+        self.used_before = time.process_time()
         self.set_interval(REFRESH, self.tick)
         self.set_timer(self.seconds, self.finish)
 
@@ -121,22 +132,20 @@ class BenchApp(App[None]):
         self.query_one("#moves", Static).update(f"moves {self.moves} ")
 
     def finish(self) -> None:
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        self.result.write_text(json.dumps({**self.times, "rss": usage.ru_maxrss}))
+        cpu = (time.process_time() - self.used_before) / self.seconds
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        self.result.write_text(json.dumps(Outcome(self.times, cpu, memory)))
         self.exit()
 
 
-def on_a_terminal(
-    count: int, seconds: float, press: bool
-) -> tuple[list[float], dict[str, list[float]], float]:
-    """Latencies of keys, times of ticks in seconds (and `rss` in KB), and the share of one CPU that was used."""
+def on_a_terminal(count: int, seconds: float, press: bool) -> tuple[list[float], Outcome]:
+    """How long each key took, in seconds, and what the application says of itself."""
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 60, 200, 0, 0))
     environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
     with tempfile.TemporaryDirectory() as directory:
         result = Path(directory) / "times.json"
         command = [sys.executable, "-m", "tests.widgets_bench", "--child", str(result), "--rows", str(count)]
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         child = subprocess.Popen(
             [*command, "--seconds", str(seconds)],
             stdin=follower,
@@ -149,9 +158,7 @@ def on_a_terminal(
         latencies = _press_keys(leader, press)
         child.wait()
         os.close(leader)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        return latencies, json.loads(result.read_text()), used / seconds
+        return latencies, Outcome(*json.loads(result.read_text()))
 
 
 def _press_keys(leader: int, press: bool) -> list[float]:
@@ -210,9 +217,7 @@ def p95(times: Sequence[float]) -> str:
 
 def models(count: int) -> None:
     """Print the best of five for each thing that the models do with `count` rows."""
-    rows = [
-        [client(number, random.Random(seed * count + number)) for number in range(count)] for seed in range(2)
-    ]
+    rows = [clients(count, seed) for seed in range(2)]
     first, second = (Snapshot(COLUMNS, each, ["id"]) for each in rows)
     before = arrange(first, BY_WAIT)
     work: dict[str, Callable[[], object]] = {
@@ -250,19 +255,17 @@ def main() -> None:
         return
     for count in options.rows:
         models(count)
-    print(
-        "\n| rows | key p50 | key p95 | key max | tick in thread | on the loop | until painted | CPU, keys | CPU | MB |"
-    )
+    print("\nms; p95 unless told; CPU while keys are pressed, and without\n")
+    print("| rows | key p50 | key | key max | thread | on the loop | painted | CPU | CPU | MB |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for count in options.rows:
-        keys, times, busy = on_a_terminal(count, options.seconds, press=True)
-        _, _, idle = on_a_terminal(count, options.seconds, press=False)
-        middle = 1000 * sorted(keys)[len(keys) // 2]
-        ticks = " | ".join(p95(times[name]) for name in ("thread", "show", "painted"))
-        memory = times["rss"] / 1024  # type: ignore[operator]
+        keys, pressed = on_a_terminal(count, options.seconds, press=True)
+        _, watched = on_a_terminal(count, options.seconds, press=False)
+        middle = sorted(keys)[len(keys) // 2]
+        ticks = " | ".join(p95(times) for times in pressed.times.values())
         print(
-            f"| {count} | {middle:.1f} | {p95(keys)} | {1000 * max(keys):.1f} | {ticks} "
-            f"| {busy:.0%} | {idle:.0%} | {memory:.0f} |  ({len(keys)} keys)"
+            f"| {count} | {1000 * middle:.1f} | {p95(keys)} | {1000 * max(keys):.1f} | {ticks} "
+            f"| {pressed.cpu:.0%} | {watched.cpu:.0%} | {pressed.memory:.0f} |  ({len(keys)} keys)"
         )
 
 
