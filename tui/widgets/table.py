@@ -216,10 +216,6 @@ class SnapshotTable(ScrollView, can_focus=True):
         if position is not None and 0 <= position - self.scroll_offset.y < page:
             self._scroll_into_view(position)
 
-    def notify_style_update(self) -> None:
-        super().notify_style_update()
-        self.refresh()
-
     def render_line(self, y: int) -> Strip:
         width = self.scrollable_content_region.width
         if y == 0:

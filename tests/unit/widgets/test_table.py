@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,6 +17,8 @@ from tui.widgets.columns import Column, Kind, Level
 from tui.widgets.snapshot import Snapshot
 from tui.widgets.table import SnapshotTable
 from tui.widgets.view import Arrangement, View, arrange
+
+MouseEvent = TypeVar("MouseEvent", bound=events.MouseEvent)
 
 SIZES = [(60, 20), (100, 30), (200, 60)]
 EVERY_SIZE = pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
@@ -59,6 +61,10 @@ def lines(table: SnapshotTable) -> list[str]:
     assert [strip.cell_length for strip in strips] == [width] * len(strips)
     assert [cell_len(strip.text) for strip in strips] == [width] * len(strips)
     return [strip.text for strip in strips]
+
+
+def mouse(kind: type[MouseEvent], table: SnapshotTable, x: int, y: int) -> MouseEvent:
+    return kind(table, x, y, 0, 0, 1, False, False, False)
 
 
 def line_of_cursor(table: SnapshotTable) -> int | None:
@@ -200,10 +206,20 @@ async def test_a_click_takes_the_row_and_a_double_click_opens_it(size: tuple[int
 async def test_a_row_that_comes_under_the_pointer_before_the_second_click_is_not_opened() -> None:
     app = TableApp(view(range(100)))
     async with app.run_test() as pilot:
-        await pilot.mouse_down(app.table, offset=(10, 5))
-        app.table.show(view([50, *range(50), *range(51, 100)]))
-        await pilot.mouse_up(app.table, offset=(10, 5))
-        assert app.table.cursor_key == 4
+        table = app.table
+        await pilot.click(table, offset=(10, 5))
+        table.show(view(range(2, 100)))
+        await pilot.pause()
+        second = mouse(events.Click, table, 10, 5)
+        second.chain = 2
+        table.post_message(second)
+        await pilot.pause()
+        assert app.last(table.RowActivated) is None
+        second = mouse(events.Click, table, 10, 3)
+        second.chain = 2
+        table.post_message(second)
+        await pilot.pause()
+        assert app.last(table.RowActivated) == table.RowActivated(table, 4)
 
 
 async def test_a_click_on_the_header_asks_for_an_order() -> None:
@@ -331,8 +347,9 @@ async def test_the_wheel_scrolls_and_leaves_the_cursor_on_its_row() -> None:
     async with app.run_test(size=(60, 20)) as pilot:
         table = app.table
         await pilot.press("down")
-        table.scroll_down(animate=False)
-        await pilot._post_mouse_events([events.MouseScrollDown], table, button=0)
+        for _ in range(2):
+            table.post_message(mouse(events.MouseScrollDown, table, 10, 5))
+        await pilot.pause()
         top = table.scroll_offset.y
         assert top > 1
         assert (table.cursor_key, line_of_cursor(table)) == (0, None)
