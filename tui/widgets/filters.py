@@ -25,6 +25,8 @@ _VALUE = r"""(?:"(?P<double>[^"]*)(?:"|$)|'(?P<single>[^']*)(?:'|$)|(?P<bare>\S+
 _COMPARISON = re.compile(rf"(?P<name>\w+)\s*(?P<op>!=|<=|>=|=|<|>|~)\s*{_VALUE}?")
 _WORD = re.compile(_VALUE)
 
+_NUMBERS = (int, float, Decimal)
+
 _ORDERS: Mapping[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -148,13 +150,9 @@ def _text_test(op: str, literal: str) -> Test:
 def _number_test(op: str, literal: int | float) -> Test:
     """What is no number is unequal to every number and on no side of it."""
     if op == "=":
-        return lambda value: _is_number(value) and value == literal
+        return lambda value: isinstance(value, _NUMBERS) and value == literal
     if op == "!=":
-        return lambda value: not _is_number(value) or value != literal
+        return lambda value: not isinstance(value, _NUMBERS) or value != literal
     order = _ORDERS[op]
-    return lambda value: _is_number(value) and order(value, literal)
-
-
-def _is_number(value: Any) -> bool:
     # NaN is not equal to itself, and a decimal one raises when it is ordered.
-    return isinstance(value, (int, float, Decimal)) and value == value
+    return lambda value: isinstance(value, _NUMBERS) and value == value and order(value, literal)

@@ -18,7 +18,8 @@ class Place:
     def __init__(self, view: View) -> None:
         self.view = view
         self.cursor: Key | None = None
-        self.selected: set[Key] = set()
+        # Replaced, never changed: who was told of it can see by identity that it is another.
+        self.selected: frozenset[Key] = frozenset()
         # The rows that the cursor passed over while selecting, and whether each was selected before.
         self._trail: list[tuple[Key, bool]] = []
 
@@ -43,7 +44,8 @@ class Place:
         anchor = self._anchor(view, top, height)
         self.view = view
         self.cursor = None if position is None else _survivor(old, view, position)
-        self.selected = {key for key in self.selected if key in view.snapshot}
+        if not all(key in view.snapshot for key in self.selected):
+            self.selected = frozenset(key for key in self.selected if key in view.snapshot)
         self._trail = [(key, before) for key, before in self._trail if key in view]
         lowest = max(0, len(view) - height)
         if anchor is None:
@@ -82,21 +84,21 @@ class Place:
             return
         if not self._trail or self._trail[-1][0] != self.cursor:
             self._trail = [(self.cursor, self.cursor in self.selected)]
-            self.selected.add(self.cursor)
+            self.selected |= {self.cursor}
         self._put(position)
         if len(self._trail) > 1 and self._trail[-2][0] == self.cursor:
             left, before = self._trail.pop()
             if not before:
-                self.selected.discard(left)
+                self.selected -= {left}
         elif self._trail[-1][0] != self.cursor:
             self._trail.append((self.cursor, self.cursor in self.selected))
-            self.selected.add(self.cursor)
+            self.selected |= {self.cursor}
 
     def select_through(self, position: int) -> None:
         """Select from the cursor to `position`, as the rows stand now, and go there."""
         start = self.position
         first, last = sorted((position if start is None else start, position))
-        self.selected.update(self.view.keys[first : last + 1])
+        self.selected |= set(self.view.keys[first : last + 1])
         self.move_to(position)
 
     def toggle(self) -> None:
@@ -106,14 +108,14 @@ class Place:
 
     def select_all(self) -> None:
         """All rows of the view: those that a filter hides are none of it."""
-        self.selected.update(self.view.keys)
+        self.selected |= set(self.view.keys)
         self._trail = []
 
     def clear(self) -> bool:
         """Forget the selection, or else the cursor; False when there was neither."""
         self._trail = []
         if self.selected:
-            self.selected = set()
+            self.selected = frozenset()
             return True
         had_cursor = self.cursor is not None
         self.cursor = None
@@ -126,7 +128,9 @@ def _order(view: View) -> tuple[str, bool]:
 
 def _survivor(old: View, new: View, position: int) -> Key | None:
     """The row at `position` of the old view, or its nearest neighbour below, else above, that is left."""
-    for key in old.keys[position:]:
+    if old.keys[position] in new:
+        return old.keys[position]
+    for key in old.keys[position + 1 :]:
         if key in new:
             return key
     for key in reversed(old.keys[:position]):

@@ -71,12 +71,21 @@ class Snapshot:
         """All values of a column as one caseless text, which is searched fast, SEPARATOR between them."""
         text = self._folded.get(column)
         if text is None:
-            values = ["" if value is None else str(value) for value in self.values(column)]
-            text = SEPARATOR.join(values).casefold()
-            if text.count(SEPARATOR) != len(values) - 1:
-                text = SEPARATOR.join([value.replace(SEPARATOR, " ") for value in values]).casefold()
-            self._folded[column] = text
+            text = self._folded[column] = _joined(self.values(column)).casefold()
         return text
+
+
+def _joined(values: list[Any]) -> str:
+    if None in values:
+        values = ["" if value is None else value for value in values]
+    try:
+        text = SEPARATOR.join(values)
+    except TypeError:
+        values = list(map(str, values))
+        text = SEPARATOR.join(values)
+    if text.count(SEPARATOR) == max(0, len(values) - 1):
+        return text
+    return SEPARATOR.join([value.replace(SEPARATOR, " ") for value in values])
 
 
 def _distinct(keys: list[Key]) -> list[Key]:

@@ -10,7 +10,7 @@ from rich.style import Style
 from textual import events
 from textual.actions import SkipAction
 from textual.binding import Binding, BindingType
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -132,7 +132,10 @@ class SnapshotTable(ScrollView, can_focus=True):
         super().__init__(id=id, classes=classes)
         self._place = Place(arrange(Snapshot((), (), ()), Arrangement()))
         self._widths = Widths()
+        # By position, of the rows that were on the screen last; strips by what else they show, too.
         self._cells: dict[int, list[tuple[str, Level]]] = {}
+        self._strips: dict[tuple[int, bool, bool], Strip] = {}
+        self._strips_state: tuple[int, int, bool, int] = (0, 0, False, 0)
         self._told: tuple[Key | None, frozenset[Key]] = (None, frozenset())
         self._page_before = 1
 
@@ -147,7 +150,7 @@ class SnapshotTable(ScrollView, can_focus=True):
     @property
     def selected_keys(self) -> frozenset[Key]:
         """Selected rows that are still there, hidden ones too."""
-        return frozenset(self._place.selected)
+        return self._place.selected
 
     @property
     def hidden_selected(self) -> int:
@@ -163,6 +166,7 @@ class SnapshotTable(ScrollView, can_focus=True):
         """Show `view` in place of the last one."""
         top = self._place.replace(view, self.scroll_offset.y, self.page)
         self._cells.clear()
+        self._strips.clear()
         self._fit_columns(top, refreshed=True)
         if self.is_attached:
             self.scroll_to(y=top, animate=False, force=True)
@@ -201,7 +205,7 @@ class SnapshotTable(ScrollView, can_focus=True):
         self._told = (self.cursor_key, self.selected_keys)
         if cursor != self.cursor_key:
             self.post_message(self.CursorMoved(self, self.cursor_key))
-        if selected != self.selected_keys:
+        if selected is not self.selected_keys and selected != self.selected_keys:
             self.post_message(self.SelectionChanged(self, self.selected_keys))
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
@@ -215,6 +219,10 @@ class SnapshotTable(ScrollView, can_focus=True):
         position = self._place.position
         if position is not None and 0 <= position - self.scroll_offset.y < page:
             self._scroll_into_view(position)
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._strips.clear()
 
     def render_line(self, y: int) -> Strip:
         width = self.scrollable_content_region.width
@@ -249,6 +257,18 @@ class SnapshotTable(ScrollView, can_focus=True):
     def _row(self, position: int, width: int) -> Strip:
         key = self.view.keys[position]
         at_cursor, selected = key == self.cursor_key, key in self._place.selected
+        state = (self.scroll_offset.x, width, self.has_focus, self._widths.version)
+        if state != self._strips_state or len(self._strips) > 4 * self.page:
+            self._strips.clear()
+            self._strips_state = state
+        strip = self._strips.get((position, at_cursor, selected))
+        if strip is None:
+            strip = self._strips[position, at_cursor, selected] = self._format(
+                position, width, at_cursor, selected
+            )
+        return strip
+
+    def _format(self, position: int, width: int, at_cursor: bool, selected: bool) -> Strip:
         style = self._row_style(at_cursor, selected)
         cells = self._cells_at(position)
         segments = []
@@ -328,11 +348,16 @@ class SnapshotTable(ScrollView, can_focus=True):
         if wanted != top:
             self.scroll_to(y=wanted, animate=False, force=True)
 
-    def _moved(self) -> None:
-        """Paint and tell what the last key or click did."""
-        if self._place.position is not None:
-            self._scroll_into_view(self._place.position)
-        self.refresh()
+    def _moved(self, before: int | None = None) -> None:
+        """Paint and tell what the last key or click did; with `before` it only took the cursor from there."""
+        position = self._place.position
+        if position is not None:
+            self._scroll_into_view(position)
+        if position is None or before is None:
+            self.refresh()
+        else:
+            for place in (before, position):
+                self.refresh(Region(0, place - self.scroll_offset.y + 1, self.size.width, 1))
         self._tell()
 
     def _place_cursor(self) -> bool:
@@ -352,7 +377,7 @@ class SnapshotTable(ScrollView, can_focus=True):
             self._place_cursor()
             return
         self._place.move_to(position + rows)
-        self._moved()
+        self._moved(position)
 
     def action_page(self, pages: int) -> None:
         self.action_move(pages * max(1, self.page - 1))
@@ -371,7 +396,7 @@ class SnapshotTable(ScrollView, can_focus=True):
             self._place_cursor()
             return
         self._place.extend_to(position + rows)
-        self._moved()
+        self._moved(position)
 
     def action_toggle_row(self) -> None:
         if not self._place_cursor():

@@ -68,11 +68,10 @@ class View:
         return self._positions.get(key)
 
 
-def arrange(snapshot: Snapshot, arrangement: Arrangement, before: View | None = None) -> View:
+def arrange(snapshot: Snapshot, arrangement: Arrangement) -> View:
     """Filter and sort `snapshot`; None and NaN come last in either direction.
 
-    Rows that sort alike stay as they stood in `before`, the view on the screen: they do not dance when the
-    pooler gives them in another order, and what is nearly sorted is sorted fast.
+    Rows that sort alike are in the order of their keys: in whatever order they came, they do not dance.
     """
     shown = _shown(snapshot, arrangement)
     wanted = parse(arrangement.filter, snapshot.columns)
@@ -81,8 +80,7 @@ def arrange(snapshot: Snapshot, arrangement: Arrangement, before: View | None = 
     matched = wanted.rows(snapshot, shown)
     column = snapshot.column_number(arrangement.sort)
     if column is not None:
-        standing = matched if before is None else _as_before(snapshot, matched, before)
-        matched = _sorted(snapshot.values(column), standing, arrangement.descending)
+        matched = _sorted(snapshot, column, matched, arrangement.descending)
     return View(snapshot, arrangement, shown, matched)
 
 
@@ -91,29 +89,22 @@ def _shown(snapshot: Snapshot, arrangement: Arrangement) -> list[int]:
     return [number for number in numbers if number is not None] or list(range(len(snapshot.columns)))
 
 
-def _as_before(snapshot: Snapshot, matched: Sequence[int], before: View) -> list[int]:
-    """`matched` in the order of `before`; what is new at the end."""
-    left = bytearray(len(snapshot))
-    for number in matched:
-        left[number] = 1
-    found = map(snapshot.row_number, before.keys)
-    standing = [number for number in found if number is not None and left[number]]
-    for number in standing:
-        left[number] = 0
-    return standing + [number for number in matched if left[number]]
+def _sorted(snapshot: Snapshot, column: int, matched: Sequence[int], descending: bool) -> list[int]:
+    standing = _ordered(matched, snapshot.keys, False)
+    values = snapshot.values(column)
+    # NaN is not equal to itself.
+    present = [number for number in standing if (value := values[number]) is not None and value == value]
+    if len(present) == len(standing):
+        return _ordered(present, values, descending)
+    absent = [number for number in standing if (value := values[number]) is None or value != value]
+    return _ordered(present, values, descending) + absent
 
 
-def _sorted(values: Sequence[Any], standing: Sequence[int], descending: bool) -> list[int]:
-    present = [number for number in standing if _sortable(values[number])]
-    absent = [number for number in standing if not _sortable(values[number])]
+def _ordered(numbers: Sequence[int], values: Sequence[Any], descending: bool) -> list[int]:
     try:
-        return sorted(present, key=values.__getitem__, reverse=descending) + absent
+        return sorted(numbers, key=values.__getitem__, reverse=descending)
     except TypeError:
-        return sorted(present, key=lambda number: _mixed(values[number]), reverse=descending) + absent
-
-
-def _sortable(value: Any) -> bool:
-    return value is not None and bool(value == value)  # NaN is not equal to itself
+        return sorted(numbers, key=lambda number: _mixed(values[number]), reverse=descending)
 
 
 def _mixed(value: Any) -> tuple[int, Any, str]:
@@ -129,12 +120,12 @@ def group(view: View, by: Sequence[str]) -> Snapshot:
     Columns that are not there are passed over; without any there is one row, the count of all.
     """
     numbers = [number for name in by if (number := view.snapshot.column_number(name)) is not None]
-    rows = view.snapshot.rows
-    counts = Counter(tuple(rows[place][number] for number in numbers) for place in view.row_numbers)
+    values = [map(view.snapshot.values(number).__getitem__, view.row_numbers) for number in numbers]
+    counts = Counter(zip(*values, strict=True) if values else [()] * len(view))
     grouped = [view.snapshot.columns[number] for number in numbers]
     columns = [*grouped, Column("count", Kind.NUMBER)]
     return Snapshot(
         columns,
-        [(*values, count) for values, count in counts.items()],
+        [(*shared, count) for shared, count in counts.items()],
         [column.name for column in grouped],
     )

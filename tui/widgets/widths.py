@@ -27,11 +27,13 @@ class Widths:
     Between two columns there is one cell.
     """
 
-    __slots__ = ("_spared", "_widths")
+    __slots__ = ("_spared", "_widths", "version")
 
     def __init__(self) -> None:
         self._widths: dict[str, int] = {}
         self._spared: dict[str, int] = {}
+        # Goes up with every change.
+        self.version = 0
 
     def of(self, column: Column) -> int:
         return self._widths.get(column.name, column.min_width)
@@ -49,7 +51,9 @@ class Widths:
                 self._set(column, needed)
 
     def _set(self, column: Column, width: int) -> None:
-        self._widths[column.name] = width
+        if self._widths.get(column.name) != width:
+            self._widths[column.name] = width
+            self.version += 1
         self._spared[column.name] = 0
 
     def start_of(self, before: Sequence[Column]) -> int:

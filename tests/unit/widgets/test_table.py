@@ -60,6 +60,8 @@ def lines(table: SnapshotTable) -> list[str]:
     strips = [table.render_line(y) for y in range(table.size.height)]
     assert [strip.cell_length for strip in strips] == [width] * len(strips)
     assert [cell_len(strip.text) for strip in strips] == [width] * len(strips)
+    painted = table.render_lines(table.size.region)
+    assert [strip.crop(0, width).text for strip in painted] == [strip.text for strip in strips]
     return [strip.text for strip in strips]
 
 
