@@ -27,8 +27,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from rich.segment import Segment
 from textual.app import App, ComposeResult
-from textual.widgets import Static
+from textual.strip import Strip
 
 from tui.widgets.columns import Column, Kind, Level
 from tui.widgets.snapshot import Row, Snapshot
@@ -90,23 +91,38 @@ class Outcome(NamedTuple):
     memory: float
 
 
+class MarkedTable(SnapshotTable):
+    """Writes on the line of the cursor how often it was moved: the terminal sees which key was answered."""
+
+    moves = 0
+
+    def action_move(self, rows: int) -> None:
+        self.moves += 1
+        super().action_move(rows)
+
+    def render_line(self, y: int) -> Strip:
+        strip = super().render_line(y)
+        if not strip.text.startswith("›"):
+            return strip
+        mark = f"moves {self.moves} "
+        return Strip([Segment(mark), *strip.crop(len(mark))], strip.cell_length)
+
+
 class BenchApp(App[None]):
-    """Replaces all rows each second and counts the moves of its cursor where the terminal can see them."""
+    """Replaces all rows each second."""
 
     def __init__(self, count: int, seconds: float, result: Path) -> None:
         super().__init__()
         self.variants = itertools.cycle([clients(count, seed) for seed in range(3)])
         self.seconds, self.result = seconds, result
-        self.moves = 0
         self.used_before = 0.0
         self.times: dict[str, list[float]] = {"thread": [], "show": [], "painted": []}
 
     def compose(self) -> ComposeResult:
-        yield Static("moves 0 ", id="moves")
-        yield SnapshotTable()
+        yield MarkedTable()
 
     async def on_mount(self) -> None:
-        table = self.query_one(SnapshotTable)
+        table = self.query_one(MarkedTable)
         table.focus()
         table.show(await asyncio.to_thread(self.next_view))
         self.used_before = time.process_time()
@@ -117,7 +133,7 @@ class BenchApp(App[None]):
         return arrange(Snapshot(COLUMNS, next(self.variants), ["id"]), BY_WAIT)
 
     async def tick(self) -> None:
-        table = self.query_one(SnapshotTable)
+        table = self.query_one(MarkedTable)
         start = time.perf_counter()
         view = await asyncio.to_thread(self.next_view)
         arranged = time.perf_counter()
@@ -126,10 +142,6 @@ class BenchApp(App[None]):
         self.times["thread"].append(arranged - start)
         self.times["show"].append(shown - arranged)
         table.call_after_refresh(lambda: self.times["painted"].append(time.perf_counter() - shown))
-
-    def on_snapshot_table_cursor_moved(self) -> None:
-        self.moves += 1
-        self.query_one("#moves", Static).update(f"moves {self.moves} ")
 
     def finish(self) -> None:
         cpu = (time.process_time() - self.used_before) / self.seconds
@@ -156,8 +168,9 @@ def on_a_terminal(count: int, seconds: float, press: bool) -> tuple[list[float],
         )
         os.close(follower)
         latencies = _press_keys(leader, press)
-        child.wait()
         os.close(leader)
+        if child.wait():
+            raise SystemExit(f"the application ended with {child.returncode}")
         return latencies, Outcome(*json.loads(result.read_text()))
 
 
@@ -165,7 +178,7 @@ def _press_keys(leader: int, press: bool) -> list[float]:
     """Press until the child hangs up; each key when the one before was answered and a while has passed."""
     latencies: list[float] = []
     chance = random.Random(1)
-    if not _read_until(leader, b"moves 0 "):
+    if not _read_until(leader, b"database"):
         return latencies
     _read_for(leader, WARM_UP)
     for number in itertools.count(1):
@@ -249,7 +262,7 @@ def main() -> None:
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        BenchApp(options.rows, options.seconds, options.child).run()
+        BenchApp(options.rows[0], options.seconds, options.child).run()
         return
     for count in options.rows:
         models(count)
