@@ -8,7 +8,7 @@ import sys
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.unit.widgets.clients import COLUMNS, clients
@@ -139,6 +139,7 @@ def test_words_are_looked_for_in_the_columns_that_are_shown() -> None:
     assert len(arrange(snapshot, Arrangement(filter="user3", columns=("id", "database")))) == 0
 
 
+@example([("a\0b", "x"), ("c", "y")], "c")
 @given(st.lists(st.tuples(st.text(max_size=4), st.text(max_size=4)), max_size=6), st.text(max_size=2))
 def test_a_word_is_found_where_it_is(rows: list[tuple[str, str]], word: str) -> None:
     snapshot = Snapshot((Column("one"), Column("two")), rows, [])

@@ -332,6 +332,27 @@ async def test_without_colours_everything_is_still_told_apart(
         assert any(symbol in "".join(lines(app.table)) for symbol in "▲✖")
 
 
+async def test_what_changes_is_painted_anew() -> None:
+    app = TableApp(view([1, 2]))
+    async with app.run_test(size=(100, 30)) as pilot:
+        table = app.table
+        assert "worker" in lines(table)[2]
+        rows = [client(1), client(2, application="other")]
+        table.show(arrange(Snapshot(COLUMNS, rows, ["id"]), Arrangement()))
+        await pilot.pause()
+        assert "worker" in lines(table)[1]
+        assert "other" in lines(table)[2]
+        styles = [segment.style for segment in table.render_line(2)]
+        app.theme = "textual-light"
+        await pilot.pause()
+        assert [segment.style for segment in table.render_line(2)] != styles
+        await pilot.press("down")
+        focused = [segment.style for segment in table.render_line(1)]
+        app.set_focus(None)
+        await pilot.pause()
+        assert [segment.style for segment in table.render_line(1)] != focused
+
+
 async def test_an_empty_table_says_why() -> None:
     app = TableApp(view([]))
     async with app.run_test() as pilot:
