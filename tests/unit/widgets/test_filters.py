@@ -69,6 +69,8 @@ def found(text: str) -> list[int]:
         ("wait > 1 0x2", [2]),
         ('user = "batch', [2]),
         (">5", []),
+        ("10", [2, 4]),
+        ("2.5", [1]),
         ("user=web wait=1", []),
     ],
 )
@@ -90,6 +92,16 @@ def test_what_a_filter_finds(text: str, numbers: list[int]) -> None:
 )
 def test_what_is_no_filter_is_said(text: str, message: str) -> None:
     assert parse(text, COLUMNS) == FilterError(message)
+
+
+@pytest.mark.parametrize(
+    ("word", "numbers"), [("5", [1, 2]), ("-5", [2]), ("x", [3]), ("5x", []), ("none", [])]
+)
+def test_words_are_looked_for_in_integers_too(word: str, numbers: list[int]) -> None:
+    wanted = parse(word, COLUMNS)
+    assert isinstance(wanted, Filter)
+    rows = [("", None, ""), ("", 15, ""), ("", -5, ""), ("x", 1, "")]
+    assert list(wanted.rows(Snapshot(COLUMNS, rows, []), range(3))) == numbers
 
 
 @given(st.text())
