@@ -1,0 +1,1 @@
+"""Widgets of the console's own, and what they show."""
