@@ -9,13 +9,17 @@ PYTEST_FLAGS := -n auto --dist loadgroup
 # Extra arguments, e.g. `make test ARGS='-k copy'` or `make bench ARGS=--quick`.
 ARGS ?=
 
-.PHONY: demo test lint bench chaos fuzz regress screenshots compiled clean
+.PHONY: demo test explore lint bench chaos fuzz regress screenshots compiled clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/pooldeck demo $(ARGS)
 
 test: $(VENV)/.installed
 	$(VENV)/bin/pytest $(PYTEST_FLAGS) $(ARGS)
+
+# The property tests with new and many more examples each; `make test` takes the same ones every time.
+explore: $(VENV)/.installed
+	HYPOTHESIS_PROFILE=explore $(VENV)/bin/pytest $(PYTEST_FLAGS) -m hypothesis tests/unit tests/fuzz $(ARGS)
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .

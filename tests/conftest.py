@@ -8,11 +8,14 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from tests import hypothesis_profiles
 from tests.support.bouncer import PoolerProcess, RealPgBouncer, find_pgbouncer
 from tests.support.postgres import TemporaryPostgres, postgres
 from tests.support.require import missing
 
 __all__ = ["postgres"]
+
+hypothesis_profiles.load()
 
 PoolerFactory: TypeAlias = Callable[..., PoolerProcess]
 PgBouncerFactory: TypeAlias = Callable[..., RealPgBouncer]
