@@ -1,4 +1,4 @@
-"""How much hypothesis looks for: the same examples on every machine, or, on demand, new and many more of them."""
+"""How much hypothesis looks for: the same examples on every machine, or, on demand, new and more of them."""
 
 from __future__ import annotations
 
