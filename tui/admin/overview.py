@@ -45,21 +45,30 @@ class Overview:
     pool_sizes: Mapping[str, int]
 
 
+TABLES: Final = ("VERSION", "STATE", "DATABASES", "LISTS", "CONFIG", "POOLS", "STATS")
+"""What an overview is made of. Early releases have no STATE."""
+
+
 async def look(connection: AdminConnection) -> Overview:
     """Ask for everything that an overview needs. Raises AdminError."""
-    databases = [row for row in (await connection.rows("SHOW DATABASES")).dicts() if row["name"] != DATABASE]
-    lists = (await connection.rows("SHOW LISTS")).pairs()
-    config = (await connection.rows("SHOW CONFIG")).pairs()
-    max_clients = config.get("max_client_conn")
+    has = connection.capabilities.has_table
+    tables = {name: await connection.rows(f"SHOW {name}") for name in TABLES if has(name)}
+    return overview_of(tables, str(tables["VERSION"].rows[0][0]))
+
+
+def overview_of(tables: Mapping[str, Table], version: str) -> Overview:
+    """The overview of tables that have been read, by name; all of TABLES but VERSION and STATE are needed."""
+    databases = [row for row in tables["DATABASES"].dicts() if row["name"] != DATABASE]
+    max_clients = tables["CONFIG"].pairs().get("max_client_conn")
     return Overview(
-        version=str((await connection.rows("SHOW VERSION")).rows[0][0]),
-        state=await _state(connection),
+        version=version,
+        state=_state(tables.get("STATE")),
         paused=tuple(row["name"] for row in databases if row.get("paused")),
         disabled=tuple(row["name"] for row in databases if row.get("disabled")),
-        clients=int(lists.get("used_clients", 0)),
+        clients=int(tables["LISTS"].pairs().get("used_clients", 0)),
         max_clients=int(max_clients) if max_clients else None,
-        pools=_by_load((await connection.rows("SHOW POOLS")).dicts()),
-        totals=_totals(await connection.rows("SHOW STATS")),
+        pools=_by_load(tables["POOLS"].dicts()),
+        totals=_totals(tables["STATS"]),
         pool_sizes={row["name"]: int(row["pool_size"]) for row in databases if row.get("pool_size")},
     )
 
@@ -74,10 +83,10 @@ def rates(before: Overview, after: Overview, seconds: float) -> dict[str, float 
     return found
 
 
-async def _state(connection: AdminConnection) -> str:
-    if not connection.capabilities.has_table("STATE"):
+def _state(table: Table | None) -> str:
+    if table is None:
         return "unknown"
-    states = (await connection.rows("SHOW STATE")).pairs()
+    states = table.pairs()
     # Suspended implies paused with some releases.
     return next((name for name in ("suspended", "paused", "active") if states.get(name) == "yes"), "unknown")
 

@@ -76,6 +76,10 @@ class FilterBar(Vertical):
         self._columns = columns
         self._judge(self.query_one(Input).value)
 
+    def set_text(self, text: str) -> None:
+        """Put a text in, as if it had been typed."""
+        self.query_one(Input).value = text
+
     def focus_input(self) -> None:
         self.query_one(Input).focus()
 

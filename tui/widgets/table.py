@@ -173,6 +173,15 @@ class SnapshotTable(ScrollView, can_focus=True):
         self.refresh()
         self._tell()
 
+    def go_to(self, key: Key) -> bool:
+        """Put the cursor on the row of `key`; False when the view does not have it."""
+        position = self.view.position(key)
+        if position is None:
+            return False
+        self._place.move_to(position)
+        self._moved()
+        return True
+
     def _fit_columns(self, top: int, refreshed: bool) -> None:
         """Widths by the rows on the screen when `top` is the first; only a refresh makes columns narrower."""
         rows = [self._cells_at(place) for place in range(top, min(top + self.page, len(self.view)))]

@@ -1,0 +1,51 @@
+"""What tests do with a console beyond pressing keys."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from textual.pilot import Pilot
+
+from tests.support.fake_admin import FakePooler, fake_console
+from tui.app import Console
+
+
+@asynccontextmanager
+async def driven(
+    pooler: FakePooler, size: tuple[int, int] = (120, 40), **settings: Any
+) -> AsyncIterator[tuple[Console, Pilot[None]]]:
+    """A console that has polled once."""
+    console = fake_console(pooler, **settings)
+    async with console.run_test(size=size, notifications=True) as pilot:
+        await polled(pilot)
+        yield console, pilot
+
+
+async def settle(pilot: Pilot[Any]) -> None:
+    """Wait until all workers are done and all messages handled."""
+    await pilot.pause()
+    await pilot.app.workers.wait_for_complete()
+    await pilot.pause()
+
+
+async def polled(pilot: Pilot[Any]) -> None:
+    """Let the console poll once, and show it."""
+    console = pilot.app
+    assert isinstance(console, Console)
+    await console.refresh_now()
+    await settle(pilot)
+
+
+async def press(pilot: Pilot[Any], *keys: str) -> None:
+    """Press keys, and wait until what they began is done."""
+    await pilot.press(*keys)
+    await settle(pilot)
+
+
+def text(console: Console) -> str:
+    """What is on the terminal, line by line."""
+    width, _ = console.size
+    lines = console.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in line)[:width].rstrip() for line in lines)

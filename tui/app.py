@@ -1,0 +1,198 @@
+"""The console: a Textual application on the admin database of a pooler."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from typing import ClassVar, TypeVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from tui.admin.overview import overview_of
+from tui.admin.table import Table
+from tui.admin.thread import AdminThread
+from tui.remembered import Remembered
+from tui.screens.base import PLACES, ConsoleScreen
+from tui.screens.help import HelpScreen
+from tui.screens.registry import SCREENS
+from tui.settings import ConsoleSettings
+from tui.themes import DARK, THEMES
+from tui.watch.feed import Feed
+from tui.watch.link import Link, State
+from tui.watch.moment import Moment
+from tui.watch.watcher import Watcher
+from tui.widgets.frame import Heading
+
+Result = TypeVar("Result")
+
+
+class Console(App[None]):
+    """Shows one pooler. What it knows is in `moment`; who wants more asks with `ask` or `on_admin`."""
+
+    TITLE = "pooldeck"
+    MODES = SCREENS  # type: ignore[assignment]
+    DEFAULT_MODE = "overview"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (150, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-tall")]  # noqa: RUF012
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            Binding(place.key, f"go('{place.name}')", place.title, show=False, id=f"go.{place.name}")
+            for place in PLACES
+        ),
+        Binding("question_mark", "help", "Help", id="console.help"),
+        Binding("f5", "refresh_now", "Refresh", show=False, id="console.refresh"),
+        Binding("z", "freeze", "Freeze", id="console.freeze"),
+        Binding("t", "next_theme", "Theme", show=False, id="console.theme"),
+        Binding("q", "quit", "Quit", id="console.quit"),
+    ]
+
+    def __init__(self, settings: ConsoleSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.remembered = Remembered(settings.state_dir)
+        self.moment: Moment | None = None
+        self.frozen = False
+        self._thread = AdminThread()
+        self._feed = Feed(settings.target, settings.connect, settings.clock)
+        self._watcher = Watcher(
+            self._thread,
+            self._feed,
+            settings.clock,
+            settings.interval,
+            self._wanted,
+            self._show,
+            self._link_changed,
+        )
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = self._first_theme()
+
+    def _first_theme(self) -> str:
+        for name in (self.settings.theme, self.remembered.theme):
+            if name in self.available_themes:
+                return name
+        return DARK
+
+    @property
+    def link(self) -> Link:
+        return self._watcher.link
+
+    @property
+    def read_only(self) -> bool:
+        return self.settings.read_only
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether what is shown is not how it is now."""
+        return self.frozen or (self.moment is not None and self.link.state is not State.LIVE)
+
+    @property
+    def heading(self) -> Heading:
+        return Heading(
+            title=self.settings.title,
+            read_only=self.read_only,
+            frozen=self.frozen,
+            link=self.link,
+            moment=self.moment,
+            state=self._pooler_state(),
+        )
+
+    def _pooler_state(self) -> str:
+        tables = {} if self.moment is None else self.moment.tables
+        return overview_of(tables, "").state if "STATE" in tables else ""
+
+    # Polling
+
+    def on_mount(self) -> None:
+        self._thread.start()
+        self.run_worker(self._watcher.run(), "watcher", exit_on_error=True)
+        if self.settings.interval is not None:
+            self.set_interval(1.0, self._show_frame)
+
+    async def on_unmount(self) -> None:
+        with suppress(TimeoutError):
+            await self._thread.run(self._feed.close)
+        await self._thread.stop()
+
+    def _wanted(self) -> frozenset[str]:
+        screen = self._screen_below()
+        return screen.wants if screen is not None else frozenset()
+
+    def _screen_below(self) -> ConsoleScreen | None:
+        """The screen that is seen, or that dialogs are on top of."""
+        shown = (screen for screen in reversed(self.screen_stack) if isinstance(screen, ConsoleScreen))
+        return next(shown, None)
+
+    def _show(self, moment: Moment) -> None:
+        if self.frozen:
+            return
+        self.moment = moment
+        for screen in self.screen_stack:
+            if isinstance(screen, ConsoleScreen):
+                screen.show_moment(moment)
+        self._show_frame()
+
+    def _link_changed(self, link: Link) -> None:
+        self._show_frame()
+
+    def _show_frame(self) -> None:
+        for screen in self.screen_stack:
+            if isinstance(screen, ConsoleScreen) and screen.is_mounted:
+                screen.show_frame()
+
+    def came_to(self, screen: ConsoleScreen) -> None:
+        """A screen has come up: it gets what is known, and what else it wants is asked for."""
+        screen.show_frame()
+        if self.moment is not None:
+            screen.show_moment(self.moment)
+        self._watcher.look()
+
+    # What screens ask for
+
+    async def on_admin(self, work: Callable[[], Awaitable[Result]]) -> Result:
+        """Await `work()` on the thread of the admin connections: each belongs to that loop."""
+        return await self._thread.run(work)
+
+    async def ask(self, sql: str) -> Table:
+        """Rows over the connection that is polled, before the next poll. Raises AdminError."""
+        return await self._thread.run(lambda: self._feed.ask(sql))
+
+    async def refresh_now(self) -> None:
+        """Poll at once, whatever it costs; back when screens have been given the answer."""
+        await self._watcher.refresh()
+
+    # Keys
+
+    def action_go(self, place: str) -> None:
+        self.switch_mode(place)
+
+    def action_help(self) -> None:
+        self.push_screen(HelpScreen(self.screen))
+
+    async def action_refresh_now(self) -> None:
+        self.frozen = False
+        self.run_worker(self.refresh_now(), "refresh", group="refresh", exclusive=True)
+
+    def action_freeze(self) -> None:
+        """Hold what is shown, however long it is looked at."""
+        self.frozen = not self.frozen
+        self._show_frame()
+        if not self.frozen:
+            self._watcher.look()
+
+    def action_next_theme(self) -> None:
+        names = [theme.name for theme in THEMES]
+        number = names.index(self.theme) + 1 if self.theme in names else 0
+        self.theme = names[number % len(names)]
+        self.remembered.keep_theme(self.theme)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        yield from super().get_system_commands(screen)
+        for place in PLACES:
+            yield SystemCommand(place.title, f"Go to {place.title} ({place.key})", self._going(place.name))
+
+    def _going(self, place: str) -> Callable[[], None]:
+        return lambda: self.action_go(place)

@@ -1,0 +1,41 @@
+"""The screens that have a key of their own, by the names of PLACES."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from tui.screens.base import ConsoleScreen
+from tui.screens.tables import (
+    ClientsScreen,
+    DatabasesScreen,
+    PoolsScreen,
+    ServersScreen,
+    StatsScreen,
+    UsersScreen,
+)
+
+
+class OverviewScreen(ConsoleScreen):
+    place = "overview"
+
+
+class ConfigScreen(ConsoleScreen):
+    place = "config"
+
+
+class LogsScreen(ConsoleScreen):
+    place = "logs"
+
+
+class AuditScreen(ConsoleScreen):
+    place = "audit"
+
+
+SCREENS: Final[Mapping[str, type[ConsoleScreen]]] = {
+    screen.place: screen
+    for screen in (
+        *(OverviewScreen, PoolsScreen, ClientsScreen, ServersScreen, DatabasesScreen),
+        *(UsersScreen, StatsScreen, ConfigScreen, LogsScreen, AuditScreen),
+    )
+}

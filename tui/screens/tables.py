@@ -1,0 +1,375 @@
+"""The screens that are one table of SHOW each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.widget import Widget
+from textual.widgets import Static
+
+from tui.admin.table import Table
+from tui.screens import specs
+from tui.screens.base import ConsoleScreen
+from tui.screens.choose import ChooseColumns, ChooseOne
+from tui.screens.detail import RowDetail
+from tui.screens.specs import Spec, prepared
+from tui.watch.moment import Moment
+from tui.widgets.cells import safe
+from tui.widgets.columns import plain
+from tui.widgets.filter_bar import FilterBar
+from tui.widgets.snapshot import Key, Snapshot
+from tui.widgets.table import SnapshotTable
+from tui.widgets.view import Arrangement, View, arrange, group
+
+_UNGROUPED = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Seek:
+    """A row to put the cursor on, as soon as it is there."""
+
+    column: str
+    value: Any
+
+
+class TableScreen(ConsoleScreen):
+    """A table: filter with /, sort with < > and o or a click on a heading, enter for the whole of a row."""
+
+    DEFAULT_CSS = """
+    TableScreen SnapshotTable { height: 1fr; }
+    TableScreen #counts { height: 1; background: $panel; color: $text-muted; padding: 0 1; }
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", "Filter", id="screen.filter"),
+        Binding("c", "columns", "Columns", id="screen.columns"),
+        Binding("g", "group", "Group", id="screen.group"),
+        Binding("y", "copy", "Copy the row", show=False, id="screen.copy"),
+        Binding("escape", "back", "Back", show=False, id="screen.back"),
+    ]
+
+    spec: ClassVar[Spec]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._table: Table | None = None
+        self._snapshot = Snapshot((), (), ())
+        self._arrangement = Arrangement(self.spec.sort, self.spec.descending)
+        self._grouped = _UNGROUPED
+        self._seek: Seek | None = None
+
+    def compose_body(self) -> Iterable[Widget]:
+        yield FilterBar()
+        yield SnapshotTable()
+        yield Static(id="counts", markup=False)
+
+    def on_mount(self) -> None:
+        self.query_one(FilterBar).display = False
+        self.query_one(SnapshotTable).focus()
+        order = self.console.remembered.order(self.place)
+        if order is not None:
+            self._arrangement = replace(self._arrangement, sort=order[0], descending=order[1])
+
+    @property
+    def arrangement(self) -> Arrangement:
+        return replace(self._arrangement, columns=self._columns())
+
+    def _columns(self) -> tuple[str, ...]:
+        chosen = self.console.remembered.columns(self.place)
+        return chosen or (self.spec.narrow if self.app.size.width < 100 else self.spec.columns)
+
+    # Showing
+
+    def show_moment(self, moment: Moment) -> None:
+        table = moment.table(self.spec.table)
+        if table is None:
+            self._show_why_not(moment)
+        elif table is not self._table:
+            self._table = table
+            self._refresh()
+
+    def _show_why_not(self, moment: Moment) -> None:
+        error = moment.errors.get(self.spec.table)
+        if error is not None:
+            text = f"The pooler does not show {self.spec.table}: {error}"
+        elif not moment.capabilities.has_table(self.spec.table):
+            text = f"This pooler has no SHOW {self.spec.table}"
+        else:
+            text = f"Asking for {self.spec.table} …"
+        self.query_one("#counts", Static).update(safe(text))
+
+    def _refresh(self) -> None:
+        """Take rows apart, sort and filter them: on a thread, since there may be 40,000 of them."""
+        self.run_worker(self._rearrange(), "arrange", group="arrange", exclusive=True)
+
+    async def _rearrange(self) -> None:
+        table = self._table
+        if table is None:
+            return
+        snapshot, view = await asyncio.to_thread(self._arranged, table, self.arrangement, self._grouped)
+        self._snapshot = snapshot
+        self.query_one(FilterBar).set_columns(snapshot.columns)
+        shown = self.query_one(SnapshotTable)
+        shown.show(view)
+        self._find(shown, view)
+        self._show_counts(view)
+        for screen in self.app.screen_stack:
+            if isinstance(screen, RowDetail):
+                screen.show_again()
+
+    def _arranged(self, table: Table, arrangement: Arrangement, grouped: str) -> tuple[Snapshot, View]:
+        columns, rows = prepared(table, self.spec)
+        snapshot = Snapshot(columns, rows, self._key(table))
+        view = arrange(snapshot, arrangement)
+        if grouped:
+            view = arrange(group(view, [grouped]), Arrangement("count", True))
+        return snapshot, view
+
+    def _key(self, table: Table) -> tuple[str, ...]:
+        """A pointer alone would do for two clients, one after the other."""
+        return self.spec.key if set(self.spec.key) <= set(table.columns) else ("ptr", "connect_time")
+
+    def _show_counts(self, view: View) -> None:
+        total, shown = len(self._snapshot), len(view)
+        if self._grouped:
+            text = f"{total} {self.spec.title.lower()} by {self._grouped}: {shown}; enter shows those of one"
+        elif view.arrangement.filter:
+            text = f"{shown} of {total} {self.spec.title.lower()}: {view.arrangement.filter}"
+        else:
+            text = f"{total} {self.spec.title.lower()}"
+        selected = len(self.query_one(SnapshotTable).selected_keys)
+        if selected:
+            hidden = self.query_one(SnapshotTable).hidden_selected
+            text += f" · {selected} selected" + (f", {hidden} of them hidden by the filter" if hidden else "")
+        self.query_one("#counts", Static).update(safe(text))
+
+    @on(SnapshotTable.SelectionChanged)
+    def _selection_changed(self) -> None:
+        self._show_counts(self.query_one(SnapshotTable).view)
+
+    # What actions are about
+
+    def selected_rows(self) -> list[Mapping[str, Any]]:
+        if self._grouped:
+            return []
+        table = self.query_one(SnapshotTable)
+        keys = [key for key in self._snapshot.keys if key in table.selected_keys] or [table.cursor_key]
+        return [row for key in keys if key is not None and (row := self.row(key)) is not None]
+
+    def row(self, key: Key) -> Mapping[str, Any] | None:
+        """The row under `key` as it is now, by column name; None when it has gone."""
+        values = self._snapshot.row(key)
+        if values is None:
+            return None
+        return {column.name: value for column, value in zip(self._snapshot.columns, values, strict=True)}
+
+    # Going to rows
+
+    def filter_by(self, text: str) -> None:
+        """Show what `text` selects, as if it had been typed."""
+        bar = self.query_one(FilterBar)
+        bar.display = bool(text)
+        bar.set_text(text)
+        self._grouped = _UNGROUPED
+        self._arrangement = replace(self._arrangement, filter=text)
+        self.query_one(SnapshotTable).focus()
+        self._refresh()
+
+    def seek(self, column: str, value: Any) -> None:
+        """Put the cursor on the row that has `value`, without a filter that could hide it."""
+        self._seek = Seek(column, value)
+        self.filter_by("")
+
+    def _find(self, shown: SnapshotTable, view: View) -> None:
+        if self._seek is None:
+            return
+        number = self._snapshot.column_number(self._seek.column)
+        values = [] if number is None else self._snapshot.values(number)
+        if self._seek.value in values:
+            shown.go_to(self._snapshot.keys[values.index(self._seek.value)])
+            self._seek = None
+
+    # Keys
+
+    def action_filter(self) -> None:
+        bar = self.query_one(FilterBar)
+        bar.display = True
+        bar.focus_input()
+
+    @on(FilterBar.Changed)
+    def _filtered(self, event: FilterBar.Changed) -> None:
+        if event.text != self._arrangement.filter:
+            self._arrangement = replace(self._arrangement, filter=event.text)
+            self._refresh()
+
+    @on(FilterBar.Left)
+    def _left_filter(self, event: FilterBar.Left) -> None:
+        event.bar.display = bool(self._arrangement.filter)
+        self.query_one(SnapshotTable).focus()
+
+    @on(SnapshotTable.SortRequested)
+    def _sort(self, event: SnapshotTable.SortRequested) -> None:
+        self._arrangement = replace(self._arrangement, sort=event.column, descending=event.descending)
+        if not self._grouped:
+            self.console.remembered.keep_order(self.place, event.column, event.descending)
+        self._refresh()
+
+    def action_columns(self) -> None:
+        names = [column.name for column in self._snapshot.columns]
+        self.app.push_screen(ChooseColumns(names, self._columns()), self._take_columns)
+
+    def _take_columns(self, chosen: tuple[str, ...] | None) -> None:
+        if chosen is not None:
+            self.console.remembered.keep_columns(self.place, chosen)
+            self._refresh()
+
+    def action_group(self) -> None:
+        names = [(_UNGROUPED, "nothing: each row"), *((name, name) for name in self.spec.groups)]
+        self.app.push_screen(ChooseOne("Group by", names), self._take_group)
+
+    def _take_group(self, name: str | None) -> None:
+        if name is not None:
+            self._grouped = name
+            self._refresh()
+
+    @on(SnapshotTable.RowActivated)
+    def _activated(self, event: SnapshotTable.RowActivated) -> None:
+        if self._grouped:
+            self._open_group(event.key)
+        else:
+            self.app.push_screen(RowDetail(self, event.key))
+
+    def _open_group(self, key: Key) -> None:
+        column = self._grouped
+        added = f'{column}="{key}"' if key is not None else f'{column}=""'
+        self.filter_by(f"{self._arrangement.filter} {added}".strip())
+
+    def action_copy(self) -> None:
+        """The row of the cursor, and those that are selected, as lines with tabs."""
+        rows = self.selected_rows()
+        if rows:
+            lines = ["\t".join(plain(value) for value in row.values()) for row in rows]
+            self.app.copy_to_clipboard("\n".join(lines))
+            self.notify(f"{len(rows)} row{'s'[: len(rows) > 1]} copied", markup=False)
+
+    def action_back(self) -> None:
+        """Groups and filter first."""
+        if self._grouped:
+            self._take_group(_UNGROUPED)
+        elif self._arrangement.filter:
+            self.filter_by("")
+
+    async def _go(self, place: str, text: str) -> None:
+        await self.app.switch_mode(place)
+        screen = self.app.screen
+        if isinstance(screen, TableScreen):
+            screen.filter_by(text)
+
+    def _matching(self, names: Mapping[str, str]) -> str:
+        """A filter for rows that are the same as that of the cursor in some columns: theirs, ours."""
+        rows = self.selected_rows()
+        if not rows:
+            return ""
+        return " ".join(f'{theirs}="{plain(rows[0].get(ours))}"' for theirs, ours in names.items())
+
+
+class _WithConnections(TableScreen):
+    """Rows that clients and servers belong to."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("l", "connections('clients')", "Clients", id="screen.clients"),
+        Binding("s", "connections('servers')", "Servers", id="screen.servers"),
+    ]
+
+    connections: ClassVar[Mapping[str, str]]
+    """What clients and servers have in common with a row: their column, and the row's."""
+
+    async def action_connections(self, place: str) -> None:
+        text = self._matching(self.connections)
+        if text:
+            await self._go(place, text)
+
+
+class _Linked(TableScreen):
+    """A client and its server: each has the pointer of the other as its `link`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("l", "other_end", "Other end", id="screen.link"),
+    ]
+
+    other: ClassVar[str]
+
+    async def action_other_end(self) -> None:
+        rows = self.selected_rows()
+        if not rows:
+            return
+        link = rows[0].get("link")
+        if not link:
+            self.notify(f"It has no {self.other.removesuffix('s')} at the moment", markup=False)
+            return
+        await self.app.switch_mode(self.other)
+        screen = self.app.screen
+        if isinstance(screen, TableScreen):
+            screen.seek("ptr", link)
+
+
+class PoolsScreen(_WithConnections):
+    """Pools: a database and a user each, the longest queue on top."""
+
+    place = "pools"
+    rows_are = "pool"
+    spec = specs.POOLS
+    connections: ClassVar[Mapping[str, str]] = {"database": "database", "user": "user"}
+
+
+class ClientsScreen(_Linked):
+    """Clients of the pooler, who waits longest on top; `l` goes to the server that one has."""
+
+    place = "clients"
+    rows_are = "client"
+    spec = specs.CLIENTS
+    wants = frozenset({"CLIENTS"})
+    other = "servers"
+
+
+class ServersScreen(_Linked):
+    """Connections to PostgreSQL; `l` goes to the client that one works for."""
+
+    place = "servers"
+    rows_are = "server"
+    spec = specs.SERVERS
+    wants = frozenset({"SERVERS"})
+    other = "clients"
+
+
+class DatabasesScreen(_WithConnections):
+    """Databases as clients know them, and where they lead."""
+
+    place = "databases"
+    rows_are = "database"
+    spec = specs.DATABASES
+    connections: ClassVar[Mapping[str, str]] = {"database": "name"}
+
+
+class UsersScreen(_WithConnections):
+    """Users that the pooler has heard of, with their limits."""
+
+    place = "users"
+    rows_are = "user"
+    spec = specs.USERS
+    wants = frozenset({"USERS"})
+    connections: ClassVar[Mapping[str, str]] = {"user": "name"}
+
+
+class StatsScreen(_WithConnections):
+    """Counters of each database; averages are of the last stats_period."""
+
+    place = "stats"
+    rows_are = "database"
+    spec = specs.STATS
+    connections: ClassVar[Mapping[str, str]] = {"database": "database"}
