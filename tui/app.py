@@ -10,7 +10,7 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from tui.admin.overview import overview_of
+from tui.admin.overview import state_of
 from tui.admin.table import Table
 from tui.admin.thread import AdminThread
 from tui.remembered import Remembered
@@ -101,8 +101,8 @@ class Console(App[None]):
         )
 
     def _pooler_state(self) -> str:
-        tables = {} if self.moment is None else self.moment.tables
-        return overview_of(tables, "").state if "STATE" in tables else ""
+        table = None if self.moment is None else self.moment.table("STATE")
+        return "" if table is None else state_of(table)
 
     # Polling
 

@@ -62,7 +62,7 @@ def overview_of(tables: Mapping[str, Table], version: str) -> Overview:
     max_clients = tables["CONFIG"].pairs().get("max_client_conn")
     return Overview(
         version=version,
-        state=_state(tables.get("STATE")),
+        state=state_of(tables.get("STATE")),
         paused=tuple(row["name"] for row in databases if row.get("paused")),
         disabled=tuple(row["name"] for row in databases if row.get("disabled")),
         clients=int(tables["LISTS"].pairs().get("used_clients", 0)),
@@ -83,7 +83,8 @@ def rates(before: Overview, after: Overview, seconds: float) -> dict[str, float 
     return found
 
 
-def _state(table: Table | None) -> str:
+def state_of(table: Table | None) -> str:
+    """What SHOW STATE comes to; `unknown` for a pooler that has none."""
     if table is None:
         return "unknown"
     states = table.pairs()
@@ -94,7 +95,7 @@ def _state(table: Table | None) -> str:
 def _by_load(rows: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
     pools = [row for row in rows if row["database"] != DATABASE]
     for pool in pools:
-        pool["maxwait"] = pool["maxwait"] + pool.get("maxwait_us", 0) / 1_000_000
+        pool["maxwait"] = pool.get("maxwait", 0) + pool.get("maxwait_us", 0) / 1_000_000
     pools.sort(
         key=lambda pool: (pool["cl_waiting"], pool["maxwait"], pool["sv_active"], pool["cl_active"]),
         reverse=True,

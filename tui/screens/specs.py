@@ -89,7 +89,7 @@ _MICRO = number(_micro)
 _COLUMNS: Final[Mapping[str, Column]] = {
     "cl_waiting": _WAITING,
     "maxwait": _WAIT,
-    "wait": _WAIT,
+    "waited": _WAIT,
     "state": Column("", level=_state),
     "paused": number(level=_flag),
     "disabled": number(level=_flag),
@@ -126,11 +126,11 @@ CLIENTS = Spec(
     "Clients",
     ("id",),
     (
-        *("id", "user", "database", "state", "addr", "port", "wait", "application_name", "request_time"),
+        *("id", "user", "database", "state", "waited", "addr", "port", "application_name", "request_time"),
         *("connect_time", "tls", "prepared_statements", "link"),
     ),
-    ("id", "user", "database", "state", "wait", "addr", "application_name"),
-    "wait",
+    ("id", "user", "database", "state", "waited", "addr", "application_name"),
+    "waited",
     True,
     ("user", "database", "application_name", "addr", "state"),
 )
@@ -189,13 +189,18 @@ STATS = Spec(
 
 def prepared(table: Table, spec: Spec) -> tuple[tuple[Column, ...], list[tuple[Any, ...]]]:
     """Columns and rows for the screen. A column that `spec` shows at first and that the pooler does not have
-    is there with nothing in it; one that nobody has heard of is there as it came.
+    is there with nothing in it; one that nobody has heard of is there as it came. `waited` is `wait` of those
+    who wait: of others it is the time since their query began.
     """
     names = list(table.columns)
     rows: list[tuple[Any, ...]] = list(table.rows)
     for name, micro in _RENAMED.items():
         if name in names and micro in names:
             rows = _with_fraction(rows, names.index(name), names.index(micro))
+    if "wait" in names and "state" in names:
+        state, wait = names.index("state"), names.index("wait")
+        rows = [(*row, row[wait] if str(row[state]).startswith("waiting") else None) for row in rows]
+        names.append("waited")
     missing = [name for name in spec.columns if name not in names]
     if missing:
         nothing = (None,) * len(missing)

@@ -31,10 +31,11 @@ _UNGROUPED = ""
 
 @dataclass(frozen=True, slots=True)
 class Seek:
-    """A row to put the cursor on, as soon as it is there."""
+    """A row to put the cursor on, once the rows have been read again: those of the last visit may be old."""
 
     column: str
     value: Any
+    old: Table | None
 
 
 class TableScreen(ConsoleScreen):
@@ -182,17 +183,19 @@ class TableScreen(ConsoleScreen):
 
     def seek(self, column: str, value: Any) -> None:
         """Put the cursor on the row that has `value`, without a filter that could hide it."""
-        self._seek = Seek(column, value)
+        self._seek = Seek(column, value, self._table)
         self.filter_by("")
 
     def _find(self, shown: SnapshotTable, view: View) -> None:
-        if self._seek is None:
+        if self._seek is None or self._seek.old is self._table:
             return
         number = self._snapshot.column_number(self._seek.column)
         values = [] if number is None else self._snapshot.values(number)
         if self._seek.value in values:
             shown.go_to(self._snapshot.keys[values.index(self._seek.value)])
-            self._seek = None
+        else:
+            self.notify(f"It is not among the {self.spec.title.lower()} any more", markup=False)
+        self._seek = None
 
     # Keys
 

@@ -94,10 +94,16 @@ class TitleBar(Static):
             parts += [
                 ("  ", ""),
                 (f"{moment.clock:%H:%M:%S}", "$text-muted"),
-                (f"  {safe(moment.version)}", "$text-muted"),
+                (f"  {_pooler(moment)}", "$text-muted"),
                 (f"  poll {moment.seconds * 1000:.0f} ms", "$text-muted"),
             ]
         self.update(Content.assemble(*parts))
+
+
+def _pooler(moment: Moment) -> str:
+    """Our own gives PgBouncer's version, for those who compare it."""
+    version = safe(moment.version)
+    return f"pooldeck as {version}" if moment.capabilities.sql and "pooldeck" not in version else version
 
 
 class Banner(Static):
