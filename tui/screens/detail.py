@@ -36,6 +36,7 @@ class RowDetail(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,enter,q", "dismiss", "Close"),
+        Binding("l", "follow", "Go to what belongs to it"),
         Binding("y", "copy", "Copy"),
     ]
 
@@ -48,7 +49,7 @@ class RowDetail(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         box = Vertical()
         box.border_title = safe(f"{self._owner.spec.title}: {self._label()}")
-        box.border_subtitle = "esc closes, y copies"
+        box.border_subtitle = "esc closes, l goes on, y copies"
         with box, VerticalScroll():
             yield Static("▲ It has gone; this is how it was last seen.", id="gone")
             yield Static(id="values")
@@ -71,9 +72,16 @@ class RowDetail(ModalScreen[None]):
         table = RichTable.grid(padding=(0, 2))
         table.add_column(style="bold", no_wrap=True)
         table.add_column(overflow="fold")
+        moment = self._owner.console.moment
+        for name, said in () if moment is None else self._owner.more(self._row, moment):
+            table.add_row(Text(name), Text(safe(said), style="italic"))
         for name, value in self._row.items():
             table.add_row(Text(safe(name)), Text(safe(plain(value))))
         self.query_one("#values", Static).update(table)
+
+    async def action_follow(self) -> None:
+        self.dismiss()
+        await self._owner.follow(self._row)
 
     def action_copy(self) -> None:
         self.app.copy_to_clipboard("\n".join(f"{name}\t{plain(value)}" for name, value in self._row.items()))

@@ -105,6 +105,30 @@ _COLUMNS: Final[Mapping[str, Column]] = {
     **dict.fromkeys(("avg_xact_time", "avg_query_time", "avg_wait_time"), _MICRO),
 }
 
+_HEADINGS: Final[Mapping[str, str]] = {
+    "prepared_statements": "prepared",
+    "reserve_pool_size": "reserve",
+    "current_connections": "servers",
+    "max_connections": "max_servers",
+    "max_user_connections": "max_servers",
+    "current_client_connections": "clients",
+    "max_client_connections": "max_clients",
+    "max_user_client_connections": "max_clients",
+    "total_xact_count": "xacts",
+    "total_query_count": "queries",
+    "total_received": "in",
+    "total_sent": "out",
+    "total_wait_time": "waited",
+    "avg_xact_count": "xact/s",
+    "avg_query_count": "query/s",
+    "avg_recv": "in/s",
+    "avg_sent": "out/s",
+    "avg_xact_time": "xact",
+    "avg_query_time": "query",
+    "avg_wait_time": "wait",
+}
+"""Shorter than the names where these would take the room of two columns."""
+
 _RENAMED: Final[Mapping[str, str]] = {"wait": "wait_us", "maxwait": "maxwait_us"}
 """Seconds, and the column with the microseconds beyond them."""
 
@@ -152,11 +176,11 @@ DATABASES = Spec(
     "Databases",
     ("name",),
     (
-        *("name", "host", "port", "database", "force_user", "pool_mode", "pool_size", "reserve_pool_size"),
-        *("current_connections", "max_connections", "current_client_connections", "max_client_connections"),
-        *("paused", "disabled"),
+        *("name", "paused", "disabled", "host", "port", "database", "force_user", "pool_mode", "pool_size"),
+        *("reserve_pool_size", "current_connections", "max_connections", "current_client_connections"),
+        "max_client_connections",
     ),
-    ("name", "host", "current_connections", "pool_size", "paused", "disabled"),
+    ("name", "paused", "disabled", "host", "current_connections", "pool_size"),
     "name",
     False,
     ("host", "pool_mode", "paused", "disabled"),
@@ -218,8 +242,9 @@ def _with_fraction(rows: list[tuple[Any, ...]], at: int, micro: int) -> list[tup
 
 def _column(name: str, rows: list[tuple[Any, ...]], index: int) -> Column:
     known = _COLUMNS.get(name)
+    title = _HEADINGS.get(name, "")
     if known is not None:
-        return replace(known, name=name)
+        return replace(known, name=name, title=title)
     first = next((row[index] for row in rows if row[index] is not None), None)
     is_number = isinstance(first, (int, float, Decimal)) and not isinstance(first, bool)
-    return Column(name, Kind.NUMBER if is_number else Kind.TEXT)
+    return Column(name, Kind.NUMBER if is_number else Kind.TEXT, title)

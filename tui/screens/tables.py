@@ -13,11 +13,12 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from tui.admin.table import Table
+from tui.admin.words import duration
 from tui.screens import specs
 from tui.screens.base import ConsoleScreen
 from tui.screens.choose import ChooseColumns, ChooseOne
 from tui.screens.detail import RowDetail
-from tui.screens.specs import Spec, prepared
+from tui.screens.specs import MICROSECONDS, Spec, prepared
 from tui.watch.moment import Moment
 from tui.widgets.cells import safe
 from tui.widgets.columns import plain
@@ -162,6 +163,11 @@ class TableScreen(ConsoleScreen):
         keys = [key for key in self._snapshot.keys if key in table.selected_keys] or [table.cursor_key]
         return [row for key in keys if key is not None and (row := self.row(key)) is not None]
 
+    def cursor_row(self) -> Mapping[str, Any] | None:
+        """The row that keys which only look are about, whatever is selected."""
+        key = None if self._grouped else self.query_one(SnapshotTable).cursor_key
+        return None if key is None else self.row(key)
+
     def row(self, key: Key) -> Mapping[str, Any] | None:
         """The row under `key` as it is now, by column name; None when it has gone."""
         values = self._snapshot.row(key)
@@ -267,51 +273,57 @@ class TableScreen(ConsoleScreen):
         elif self._arrangement.filter:
             self.filter_by("")
 
-    async def _go(self, place: str, text: str) -> None:
-        await self.app.switch_mode(place)
-        screen = self.app.screen
-        if isinstance(screen, TableScreen):
-            screen.filter_by(text)
+    async def action_follow(self) -> None:
+        row = self.cursor_row()
+        if row is not None:
+            await self.follow(row)
 
-    def _matching(self, names: Mapping[str, str]) -> str:
-        """A filter for rows that are the same as that of the cursor in some columns: theirs, ours."""
-        rows = self.selected_rows()
-        if not rows:
-            return ""
-        return " ".join(f'{theirs}="{plain(rows[0].get(ours))}"' for theirs, ours in names.items())
+    async def follow(self, row: Mapping[str, Any]) -> None:
+        """Go to what belongs to a row."""
+
+    def more(self, row: Mapping[str, Any], moment: Moment) -> Iterable[tuple[str, str]]:
+        """What other tables say of a row, for its detail."""
+        return ()
 
 
 class _WithConnections(TableScreen):
     """Rows that clients and servers belong to."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("l", "connections('clients')", "Clients", id="screen.clients"),
-        Binding("s", "connections('servers')", "Servers", id="screen.servers"),
+        Binding("l", "follow", "Clients", id="screen.clients"),
+        Binding("s", "servers", "Servers", id="screen.servers"),
     ]
 
     connections: ClassVar[Mapping[str, str]]
     """What clients and servers have in common with a row: their column, and the row's."""
 
-    async def action_connections(self, place: str) -> None:
-        text = self._matching(self.connections)
-        if text:
-            await self._go(place, text)
+    async def follow(self, row: Mapping[str, Any]) -> None:
+        await self._go("clients", row)
+
+    async def action_servers(self) -> None:
+        row = self.cursor_row()
+        if row is not None:
+            await self._go("servers", row)
+
+    async def _go(self, place: str, row: Mapping[str, Any]) -> None:
+        await self.app.switch_mode(place)
+        screen = self.app.screen
+        if isinstance(screen, TableScreen):
+            texts = (f'{theirs}="{plain(row.get(ours))}"' for theirs, ours in self.connections.items())
+            screen.filter_by(" ".join(texts))
 
 
 class _Linked(TableScreen):
     """A client and its server: each has the pointer of the other as its `link`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("l", "other_end", "Other end", id="screen.link"),
+        Binding("l", "follow", "Other end", id="screen.link"),
     ]
 
     other: ClassVar[str]
 
-    async def action_other_end(self) -> None:
-        rows = self.selected_rows()
-        if not rows:
-            return
-        link = rows[0].get("link")
+    async def follow(self, row: Mapping[str, Any]) -> None:
+        link = row.get("link")
         if not link:
             self.notify(f"It has no {self.other.removesuffix('s')} at the moment", markup=False)
             return
@@ -338,6 +350,20 @@ class ClientsScreen(_Linked):
     spec = specs.CLIENTS
     wants = frozenset({"CLIENTS"})
     other = "servers"
+
+    def more(self, row: Mapping[str, Any], moment: Moment) -> Iterable[tuple[str, str]]:
+        """What it waits for, where the pooler says that."""
+        waits = moment.table("WAITS")
+        found = [] if waits is None else [wait for wait in waits.dicts() if wait["id"] == row.get("id")]
+        for wait in found:
+            yield "waits for", " ".join(filter(None, (wait["reason"], wait["detail"])))
+            if wait["holder_id"] is not None:
+                yield (
+                    "held by",
+                    f"client {wait['holder_id']} ({wait['holder_user']} from {wait['holder_addr']},"
+                    f" {wait['holder_application_name'] or 'no application_name'}), {wait['holder_state']}"
+                    f" for {duration((wait['held_us'] or 0) / MICROSECONDS)}",
+                )
 
 
 class ServersScreen(_Linked):

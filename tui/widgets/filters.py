@@ -97,6 +97,9 @@ def _value(match: re.Match[str]) -> str:
 def _comparison(match: re.Match[str], columns: Sequence[Column]) -> tuple[int, Test] | FilterError:
     name, op = match["name"], match["op"]
     names = [column.name.casefold() for column in columns]
+    headings = [column.title.casefold() for column in columns]
+    if name.casefold() in headings and name.casefold() not in names:
+        names = headings
     if name.casefold() not in names:
         near = difflib.get_close_matches(name.casefold(), names, 1)
         return FilterError(f"no column {name}" + (f": {near[0]}?" if near else ""))

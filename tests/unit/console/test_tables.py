@@ -17,7 +17,7 @@ SCREENS = {
     "4": ("servers", "9017"),
     "5": ("databases", "10.0.0.5"),
     "6": ("users", "ana"),
-    "7": ("stats", "avg_query_count"),
+    "7": ("stats", "query/s"),
 }
 
 
@@ -301,3 +301,40 @@ async def test_the_admin_database_alone_is_a_pooler_too() -> None:
     async with driven(pooler, size=(60, 20)) as (console, pilot):
         await press(pilot, "2")
         assert "no rows" in text(console)
+
+
+async def test_the_detail_of_a_waiting_client_says_for_whom() -> None:
+    pooler = FakePooler()
+    pooler.tables["CLIENTS"] = table(client(5, state="waiting", wait=3))
+    pooler.tables["WAITS"] = table(
+        {
+            "id": 5,
+            "reason": "pool full",
+            "detail": None,
+            "server_id": 17,
+            "held_us": 41_000_000,
+            "holder_state": "idle in transaction",
+            "holder_id": 127,
+            "holder_user": "web",
+            "holder_addr": "10.0.0.7",
+            "holder_application_name": "shop",
+        }
+    )
+    async with driven(pooler) as (console, pilot):
+        await press(pilot, "3")
+        await polled(pilot)
+        await press(pilot, "home", "enter")
+        shown = text(console)
+        assert "pool full" in shown
+        assert "client 127 (web from 10.0.0.7, shop), idle in" in shown
+
+
+async def test_from_a_detail_to_the_other_end() -> None:
+    async with driven(FakePooler()) as (console, pilot):
+        await press(pilot, "3")
+        await polled(pilot)
+        await press(pilot, "home", "enter", "l")
+        await polled(pilot)
+        assert isinstance(console.screen, ServersScreen)
+        assert console.screen.query_one(SnapshotTable).cursor_key == 17
+        assert len(console.screen_stack) == 1

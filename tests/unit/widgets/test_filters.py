@@ -120,3 +120,19 @@ def test_numbers_compare_as_numbers_do(op: str, literal: int, values: list[int])
     rows = [("", value, "") for value in values]
     expected = [number for number, value in enumerate(values) if OPERATORS[op](value, literal)]
     assert list(wanted.rows(Snapshot(COLUMNS, rows, []), range(3))) == expected
+
+
+def test_a_heading_names_its_column_unless_another_has_it_for_a_name() -> None:
+    snapshot = Snapshot(
+        (
+            Column("current_connections", Kind.NUMBER, "servers"),
+            Column("max", Kind.NUMBER),
+            Column("x", title="max"),
+        ),
+        [(1, 5, "5"), (2, 6, "6")],
+        (),
+    )
+    for text in ("servers=2", "current_connections=2", "max=6"):
+        found = parse(text, snapshot.columns)
+        assert isinstance(found, Filter)
+        assert list(found.rows(snapshot, (0, 1, 2))) == [1]
