@@ -52,7 +52,7 @@ class ConsoleScreen(Screen[None]):
         return cast("Console", self.app)
 
     def compose(self) -> ComposeResult:
-        yield TitleBar()
+        yield TitleBar(self.console.settings.colour)
         yield NavBar(PLACES, self.place)
         yield Banner()
         with Vertical(id="body"):

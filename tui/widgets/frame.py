@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from textual.color import Color
 from textual.content import Content
 from textual.widgets import Static
 
@@ -81,21 +82,33 @@ class TitleBar(Static):
     TitleBar { height: 1; background: $primary-muted; color: $foreground; padding: 0 1; text-wrap: nowrap; }
     """
 
+    def __init__(self, colour: str) -> None:
+        """`colour` of the profile, so that production looks like nothing else; empty for that of the theme."""
+        super().__init__()
+        self._muted = "$text-muted"
+        if colour:
+            background = Color.parse(colour)
+            self.styles.background = background
+            self.styles.color = background.get_contrast_text()
+            self._muted = ""
+
     def show(self, heading: Heading) -> None:
         """Repaint for another heading."""
         mark, style = ("❄ frozen", "$text-accent bold") if heading.frozen else _MARKS[heading.link.state]
+        if not self._muted:
+            style = "bold"
         parts: list[tuple[str, str]] = [(mark, style), ("  ", ""), (safe(heading.title), "bold")]
         if heading.read_only:
-            parts.append(("  read-only", "$text-warning"))
+            parts.append(("  read-only", self._muted and "$text-warning"))
         if heading.state and heading.state != "active":
-            parts.append((f"  ▲ {heading.state.upper()}", "$text-warning bold"))
+            parts.append((f"  ▲ {heading.state.upper()}", self._muted and "$text-warning bold"))
         if heading.moment is not None:
             moment = heading.moment
             parts += [
                 ("  ", ""),
-                (f"{moment.clock:%H:%M:%S}", "$text-muted"),
-                (f"  {_pooler(moment)}", "$text-muted"),
-                (f"  poll {moment.seconds * 1000:.0f} ms", "$text-muted"),
+                (f"{moment.clock:%H:%M:%S}", self._muted),
+                (f"  {_pooler(moment)}", self._muted),
+                (f"  poll {moment.seconds * 1000:.0f} ms", self._muted),
             ]
         self.update(Content.assemble(*parts))
 

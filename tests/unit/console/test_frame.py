@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from textual.color import Color
+from textual.filter import Monochrome
 
 from tests.support.fake_admin import FakePooler, pairs, table
 from tests.unit.console.driving import driven, polled, press, text
 from tui.admin.errors import AdminError
 from tui.themes import THEMES
 from tui.watch.link import State
+from tui.widgets.frame import TitleBar
 
 REFUSED = AdminError('password authentication failed for user "ops"', sqlstate="28P01", lost=True)
 
@@ -20,6 +23,22 @@ async def test_the_title_says_which_pooler_this_is() -> None:
         assert "production" in first
         assert "read-only" in first
         assert "12:00:00" in first
+
+
+async def test_production_has_a_colour_of_its_own_that_can_be_read() -> None:
+    async with driven(FakePooler(), colour="red") as (console, _):
+        bar = console.screen.query_one(TitleBar)
+        assert bar.styles.background == Color.parse("red")
+        assert abs(bar.styles.color.brightness - bar.styles.background.brightness) > 0.3
+
+
+async def test_without_colours_symbols_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with driven(FakePooler()) as (console, pilot):
+        await press(pilot, "3")
+        await polled(pilot)
+        assert any(isinstance(each, Monochrome) for each in console._filters)
+        assert "● active" in text(console)
 
 
 async def test_a_paused_pooler_says_so_on_every_screen() -> None:
