@@ -83,7 +83,7 @@ class TitleBar(Static):
     """
 
     def __init__(self, colour: str) -> None:
-        """`colour` of the profile, so that production looks like nothing else; empty for that of the theme."""
+        """`colour` of the profile, so that production looks like no other; empty for the theme's."""
         super().__init__()
         self._muted = "$text-muted"
         if colour:
