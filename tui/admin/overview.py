@@ -7,17 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tui.admin.connection import AdminConnection
+from tui.admin.counters import RATES, Growth, by_database, summed
 from tui.admin.table import Table
 from tui.admin.target import DATABASE
-
-RATES: Final[Mapping[str, str]] = {
-    "queries": "total_query_count",
-    "transactions": "total_xact_count",
-    "bytes_in": "total_received",
-    "bytes_out": "total_sent",
-    "logins": "total_client_login_count",
-}
-"""Per second, and the columns of SHOW STATS that they come from; early releases have not all of them."""
 
 POOL_COLUMNS: Final = (
     *("database", "user", "cl_active", "cl_waiting", "sv_active", "sv_idle", "sv_used", "sv_login"),
@@ -68,19 +60,15 @@ def overview_of(tables: Mapping[str, Table], version: str) -> Overview:
         clients=int(tables["LISTS"].pairs().get("used_clients", 0)),
         max_clients=int(max_clients) if max_clients else None,
         pools=_by_load(tables["POOLS"].dicts()),
-        totals=_totals(tables["STATS"]),
+        totals=summed(by_database(tables["STATS"]).values()),
         pool_sizes={row["name"]: int(row["pool_size"]) for row in databases if row.get("pool_size")},
     )
 
 
 def rates(before: Overview, after: Overview, seconds: float) -> dict[str, float | None]:
     """What happened per second between two looks; None for what the pooler does not count, or was reset."""
-    found: dict[str, float | None] = {}
-    for name, column in RATES.items():
-        old, new = before.totals.get(column), after.totals.get(column)
-        is_known = old is not None and new is not None and new >= old and seconds > 0
-        found[name] = (new - old) / seconds if is_known and new is not None and old is not None else None
-    return found
+    growth = Growth.between(before.totals, after.totals, seconds)
+    return {name: growth.per_second(column) for name, column in RATES.items()}
 
 
 def state_of(table: Table | None) -> str:
@@ -95,7 +83,7 @@ def state_of(table: Table | None) -> str:
 def _by_load(rows: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
     pools = [row for row in rows if row["database"] != DATABASE]
     for pool in pools:
-        pool["maxwait"] = pool.get("maxwait", 0) + pool.get("maxwait_us", 0) / 1_000_000
+        pool["maxwait"] = longest_wait(pool)
     pools.sort(
         key=lambda pool: (pool["cl_waiting"], pool["maxwait"], pool["sv_active"], pool["cl_active"]),
         reverse=True,
@@ -103,7 +91,6 @@ def _by_load(rows: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
     return tuple(pools)
 
 
-def _totals(stats: Table) -> Mapping[str, float]:
-    counters = [name for name in stats.columns if name.startswith("total_")]
-    rows = [row for row in stats.dicts() if row["database"] != DATABASE]
-    return {name: float(sum(row[name] for row in rows)) for name in counters}
+def longest_wait(pool: Mapping[str, Any]) -> float:
+    """How long the first in line of a row of SHOW POOLS has waited, in seconds."""
+    return float(pool.get("maxwait") or 0) + float(pool.get("maxwait_us") or 0) / 1_000_000

@@ -49,3 +49,8 @@ def amount(count: float) -> str:
             return f"{count:.3g}{unit}"
         count /= 1000
     return f"{count:.3g}T"
+
+
+def counted(number: float, what: str) -> str:
+    """1 client, 12 clients."""
+    return f"{number:.0f} {what}" if number == 1 else f"{number:.0f} {what}s"

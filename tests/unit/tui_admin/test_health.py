@@ -89,12 +89,18 @@ def test_every_metric_is_documented() -> None:
 
 
 def test_rates_are_per_second() -> None:
-    before = replace(IDLE, totals={"total_query_count": 100.0, "total_xact_count": 50.0, "total_sent": 9.0})
-    after = replace(IDLE, totals={"total_query_count": 150.0, "total_xact_count": 50.0, "total_sent": 8.0})
+    before = replace(IDLE, totals={"total_query_count": 100.0, "total_xact_count": 50.0})
+    after = replace(IDLE, totals={"total_query_count": 150.0, "total_xact_count": 50.0})
     assert rates(before, after, 2.0) == {
         "queries": 25.0,
         "transactions": 0.0,
         "bytes_in": None,  # not counted
-        "bytes_out": None,  # counted from zero again
+        "bytes_out": None,
         "logins": None,
     }
+
+
+def test_a_counter_that_began_anew_makes_all_rates_unknown() -> None:
+    before = replace(IDLE, totals={"total_query_count": 100.0, "total_xact_count": 50.0})
+    after = replace(IDLE, totals={"total_query_count": 150.0, "total_xact_count": 49.0})
+    assert set(rates(before, after, 2.0).values()) == {None}

@@ -1,0 +1,1 @@
+"""What the console makes of the moments of a pooler."""
