@@ -1,6 +1,6 @@
 """Actions that take their time: each on a connection of its own, watched over another, given up by RESUME.
 
-A cancel request is never sent: a PgBouncer takes one as RESUME of everything, also if it was for one database.
+A cancel request is never sent: a PgBouncer takes one as RESUME of everything, also for one database.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import enum
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from tui.admin.connection import AdminConnection
 from tui.admin.errors import AdminError
@@ -161,8 +161,9 @@ class Job:
 
     async def _paused_for_a_look(self, answer: asyncio.Future[Outcome]) -> bool:
         """Wait until it is time to look again; whether the command has been answered."""
-        gave_up = asyncio.ensure_future(self._gave_up.wait())
-        await asyncio.wait([answer, gave_up], timeout=self._look_seconds, return_when=asyncio.FIRST_COMPLETED)
+        gave_up = asyncio.create_task(self._gave_up.wait())
+        waiting: list[asyncio.Future[Any]] = [answer, gave_up]
+        await asyncio.wait(waiting, timeout=self._look_seconds, return_when=asyncio.FIRST_COMPLETED)
         gave_up.cancel()
         return answer.done()
 

@@ -261,7 +261,9 @@ def _identity(row: Row) -> tuple[Any, ...]:
     return tuple(row.get(name) for name in _IDENTITY)
 
 
-async def carry_out(connection: AdminConnection, plan: Plan, operator: Operator) -> tuple[Outcome, ...]:
+async def carry_out(
+    connection: AdminConnection, plan: Plan, operator: Operator, timeout: float | None = None
+) -> tuple[Outcome, ...]:
     """Do it. Every target is read again just before: what is gone is passed over, and so is a client whose
     number somebody else has by now.
 
@@ -279,7 +281,8 @@ async def carry_out(connection: AdminConnection, plan: Plan, operator: Operator)
             outcome = Outcome(command.shown, command.target, Result.GONE, gone)
             operator.note(plan.action.verb, outcome)
         else:
-            outcome = await operator.send(connection, plan.action.verb, command.text, command.target)
+            verb = plan.action.verb
+            outcome = await operator.send(connection, verb, command.text, command.target, timeout)
         outcomes.append(outcome)
     return tuple(outcomes)
 
