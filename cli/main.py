@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from cli.scripts.verbs import register
+
 
 class Plugin(TyperCommand):
     """A command whose mistakes in the command line are no alarm: 2 would be `critical`."""
@@ -165,6 +167,9 @@ def top(
         raise typer.BadParameter("--once is the only way so far")
     form = chosen(as_json=as_json, as_csv=as_csv, as_table=as_table)
     raise typer.Exit(run_top(target, form, interval, timeout))
+
+
+register(app)
 
 
 @app.command()

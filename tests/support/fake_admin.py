@@ -26,6 +26,13 @@ COMMANDS = (
 )
 """Of our own pooler; KILL_CLIENTS is what it is recognized by."""
 
+FORMS = {
+    **dict.fromkeys(("PAUSE", "RESUME", "RECONNECT", "KILL", "WAIT_CLOSE"), ("[<db>]",)),
+    **dict.fromkeys(("DISABLE", "ENABLE"), ("<db>",)),
+    "SHUTDOWN": ("", "WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS"),
+}
+"""What SHOW HELP says may follow a verb."""
+
 EPOCH = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
 
@@ -205,6 +212,7 @@ class FakePooler:
         self.tables = dict(small_tables() if tables is None else tables)
         self.answers: dict[str, Table] = {}
         self.verbs = tuple(commands)
+        self.forms: dict[str, tuple[str, ...]] = {}
         self.commands: list[str] = []
         self.asked: list[str] = []
         self.connections: list[FakeConnection] = []
@@ -212,7 +220,7 @@ class FakePooler:
         """What a command changes in `tables`."""
         self._refused: dict[str, AdminError] = {}
         self._login_error: AdminError | None = None
-        self._held: dict[str, threading.Event] = {}
+        self._held: dict[str, _Hold] = {}
         self._began: dict[str, threading.Event] = {}
 
     async def connect(self, target: Target) -> AdminConnection:
@@ -227,8 +235,8 @@ class FakePooler:
         self._login_error = error or AdminError("connection refused", lost=True)
         for connection in self.connections:
             connection.broken = True
-        for event in self._held.values():
-            event.set()
+        for hold in self._held.values():
+            hold.set()
 
     def start(self) -> None:
         self._login_error = None
@@ -238,7 +246,7 @@ class FakePooler:
 
     def hold(self, command: str) -> threading.Event:
         """Let a command wait from now on; the event says that it has come."""
-        self._held[command] = threading.Event()
+        self._held[command] = _Hold()
         return self._began.setdefault(command, threading.Event())
 
     def release(self, command: str) -> None:
@@ -250,7 +258,7 @@ class FakePooler:
         if sql in self._held:
             held = self._held[sql]
             self._began[sql].set()
-            await asyncio.to_thread(held.wait)
+            await held.wait(connection)
         if connection.broken:
             raise AdminError("server closed the connection", lost=True)
         if sql in self._refused:
@@ -265,6 +273,29 @@ class FakePooler:
         return Reply(sql.split()[0])
 
 
+class _Hold:
+    """Keeps commands waiting until it is set, from any thread, or their connection is closed."""
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    def set(self) -> None:
+        self._is_set = True
+        for loop, event in self._waiting:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(event.set)
+
+    async def wait(self, connection: FakeConnection) -> None:
+        event = connection.wakened
+        self._waiting.append((asyncio.get_running_loop(), event))
+        event.clear()
+        if not self._is_set:
+            await event.wait()
+        if not self._is_set:
+            raise AdminError("the connection was closed", lost=True)
+
+
 class FakeConnection(AdminConnection):
     """A connection to a FakePooler."""
 
@@ -272,8 +303,10 @@ class FakeConnection(AdminConnection):
         super().__init__(target)
         self.pooler = pooler
         self.broken = False
+        self.wakened = asyncio.Event()
         self._closed = False
-        self.capabilities = Capabilities(frozenset(pooler.tables), dict.fromkeys(pooler.verbs, ("",)))
+        forms = {verb: FORMS.get(verb, ("",)) for verb in pooler.verbs} | pooler.forms
+        self.capabilities = Capabilities(frozenset(pooler.tables), forms)
 
     @property
     def closed(self) -> bool:
@@ -284,6 +317,7 @@ class FakeConnection(AdminConnection):
 
     async def abort(self) -> None:
         self._closed = True
+        self.wakened.set()
 
     async def _send(self, sql: str) -> Reply:
         return await self.pooler.answer(sql, self)

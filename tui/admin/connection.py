@@ -94,7 +94,11 @@ class AdminConnection(ABC):
 
     @abstractmethod
     async def abort(self) -> None:
-        """Close at once. Raises nothing."""
+        """Close at once. Raises nothing.
+
+        A command that runs fails, `lost`, and is not cancelled: a PgBouncer takes a cancel request as RESUME
+        of everything, whatever it was for.
+        """
 
     @abstractmethod
     async def _send(self, sql: str) -> Reply:

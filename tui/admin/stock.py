@@ -26,6 +26,7 @@ class StockConnection(AdminConnection):
     ) -> None:
         super().__init__(target, query_timeout)
         self._connection = connection
+        self._answering: asyncio.Task[Reply] | None = None
         connection.add_notice_handler(self._note)
 
     @property
@@ -37,14 +38,21 @@ class StockConnection(AdminConnection):
 
     async def abort(self) -> None:
         await self._connection.close()
+        if self._answering is not None:
+            # Nobody wakes up whoever waits for a socket that is closed on this side.
+            self._answering.cancel()
 
     async def _send(self, sql: str) -> Reply:
-        answer = asyncio.ensure_future(self._answer(sql))
+        answer = self._answering = asyncio.ensure_future(self._answer(sql))
         try:
             return await asyncio.shield(answer)
         except asyncio.CancelledError:
+            if answer.cancelled():
+                raise AdminError("the connection was closed", lost=True) from None
             await self._give_up(answer)
             raise
+        finally:
+            self._answering = None
 
     async def _give_up(self, answer: asyncio.Task[Reply]) -> None:
         """Cancel what runs. psycopg would do so too, but wait for 5 s: PgBouncer takes back a PAUSE that
@@ -55,7 +63,6 @@ class StockConnection(AdminConnection):
         await asyncio.wait([answer], timeout=_LAST_SECONDS)
         if not answer.done():
             await self.abort()
-            answer.cancel()
         await asyncio.gather(answer, return_exceptions=True)
 
     async def _answer(self, sql: str) -> Reply:

@@ -1,0 +1,1 @@
+"""Tests of acting on a pooler, without a screen."""
