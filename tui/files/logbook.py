@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -100,15 +100,14 @@ class LogBook:
     def __getitem__(self, position: int) -> LogLine:
         return self._shown[self._gone + position]
 
-    def add(self, make: Iterable[Callable[[int, str], LogLine]]) -> tuple[int, int]:
-        """New lines, each made from its number and the level of the one before.
+    def add(self, lines: Iterable[LogLine]) -> tuple[int, int]:
+        """Take new lines, numbered from `next_number` on.
 
-        Returned are how many lines that passed the filter came, and how many left at the beginning.
+        Returned are how many lines that pass the filter came, and how many left at the beginning.
         """
         came, before = 0, self._gone
-        for made in make:
-            line = made(self._next, self.last_level)
-            self._next += 1
+        for line in lines:
+            self._next = line.number + 1
             if len(self._lines) == self._lines.maxlen and len(self) and self[0] is self._lines[0]:
                 self._gone += 1
             self._lines.append(line)

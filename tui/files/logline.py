@@ -9,7 +9,7 @@ and SHOW SERVERS. PgBouncer and our pooler write the same; old releases write th
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -85,6 +85,14 @@ def parse_line(data: bytes, number: int, previous: str = "") -> LogLine:
     connection, message_at = _connection(text, head.end())
     pid = int(head["pid"] or head["bare_pid"])
     return LogLine(number, text, head["time"], pid, head["level"], message_at, connection)
+
+
+def parse_lines(lines: Iterable[bytes], number: int, previous: str = "") -> list[LogLine]:
+    """The same for several, the first of which has this number."""
+    found: list[LogLine] = []
+    for place, data in enumerate(lines, start=number):
+        found.append(parse_line(data, place, found[-1].level if found else previous))
+    return found
 
 
 def line_of_row(time: str, level: str, message: str, number: int) -> LogLine:

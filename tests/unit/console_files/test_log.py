@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui.files.logbook import KEPT, LogBook, LogFilter, pattern_of
-from tui.files.logline import Connection, LogLine, line_of_row, parse_line
+from tui.files.logline import Connection, LogLine, line_of_row, parse_line, parse_lines
 from tui.files.printable import printable
 from tui.files.showlog import ShowLog
 
@@ -91,10 +91,7 @@ def test_a_row_of_show_log() -> None:
 
 
 def fill(book: LogBook, *texts: str) -> tuple[int, int]:
-    return book.add(
-        lambda number, previous, text=text: parse_line(text.encode(), number, previous)  # type: ignore[misc]
-        for text in texts
-    )
+    return book.add(parse_lines([text.encode() for text in texts], book.next_number, book.last_level))
 
 
 def texts(book: LogBook) -> list[str]:
