@@ -6,7 +6,7 @@ from typing import Any, Final
 from pooler.admin.console import Row
 from pooler.admin.errors import AdminError
 from pooler.admin.host import AdminHost
-from pooler.admin.reload_preview import HIDDEN, SECRET_KEYS, databases_of, keys_of, shown
+from pooler.config.effects import HIDDEN, SECRET_KEYS, databases_of, keys_of, shown
 from pooler.config.entries import DatabaseConfig, UserConfig
 from pooler.config.errors import ConfigErrors
 from pooler.config.settings import DEFAULTS, SETTINGS

@@ -1,5 +1,6 @@
 """Files that are edited by replacing them: a reader sees all of the old content or all of the new."""
 
+import errno
 import fcntl
 import grp
 import os
@@ -10,6 +11,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import count
 from typing import Final
 
 BACKUP_SUFFIX: Final = ".bak"
@@ -35,13 +38,14 @@ def edit_file(
     mode_limit: int = 0o7777,
     create: bool = False,
     backup: bool = False,
+    suffix: str = BACKUP_SUFFIX,
 ) -> Edited:
     """Replace the content of a file by what `change` makes of it.
 
     A symbolic link stays, and leads to the new file. Owner, group, mode (less what is not in `mode_limit`)
     and extended attributes are those of the old one; a hard link is left behind with the old content. With
     `create` a file that does not exist is made first, empty and of mode 0600. With `backup` the old content
-    is kept beside it, under the name with `.bak` added.
+    is kept beside it, under the name with `suffix` added, in place of an older backup of that name.
 
     Of two calls at the same time one waits for the other (flock). Others who write the file know nothing of
     the lock, so it is read again at the very last: if it has changed, they win.
@@ -57,9 +61,39 @@ def edit_file(
         mode_before = stat.S_IMODE(status.st_mode)
         mode = mode_before & mode_limit
         if backup:
-            _replace(real + BACKUP_SUFFIX, old, real, status, mode)
+            _replace(real + suffix, old, real, status, mode)
         _replace(real, new, real, status, mode, expected=old)
     return Edited(real, mode_before, mode)
+
+
+def dated_suffix(path: str, now: datetime) -> str:
+    """For a backup that is to stay: `.20261121T193000.bak`, with a number if there is one of that second."""
+    real = os.path.realpath(path)
+    stamp = f".{now:%Y%m%dT%H%M%S}"
+    for number in count(2):
+        if not os.path.lexists(real + stamp + BACKUP_SUFFIX):
+            break
+        stamp = f"{stamp[:16]}.{number}"
+    return stamp + BACKUP_SUFFIX
+
+
+def why_not_editable(path: str) -> str | None:
+    """What `edit_file` would refuse, so that nobody types in vain; None if nothing seems to be in the way."""
+    real = os.path.realpath(path)
+    try:
+        status = os.stat(real)
+    except OSError as error:
+        return f"{real}: {error.strerror}"
+    if not stat.S_ISREG(status.st_mode):
+        return f"{real}: not a regular file"
+    mine = os.geteuid() in (0, status.st_uid)
+    if not os.access(real, os.W_OK) or not mine:
+        owner = f"{account_name(status.st_uid)}:{_group_name(status.st_gid)}"
+        return f"{real}: belongs to {owner} and has mode {stat.S_IMODE(status.st_mode):04o}"
+    directory = os.path.dirname(real)
+    if not os.access(directory, os.W_OK | os.X_OK):
+        return f"{real}: nothing can be made in {directory}: {os.strerror(errno.EACCES)}"
+    return None
 
 
 @contextmanager

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from pooler.admin.host import Change
-from pooler.admin.reload_preview import HIDDEN, NOW, RECONNECT
 from pooler.config.atomic import EditRefused
+from pooler.config.effects import HIDDEN, NOW, RECONNECT
 from pooler.config.save import Saved, carry_out, plan_save
 from pooler.config.settings import SETTINGS, Settings
 from pooler.config.snapshot import Snapshot

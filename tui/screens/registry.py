@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tui.screens.base import ConsoleScreen
+from tui.screens.logs import LogsScreen
 from tui.screens.tables import (
     ClientsScreen,
     DatabasesScreen,
@@ -22,10 +23,6 @@ class OverviewScreen(ConsoleScreen):
 
 class ConfigScreen(ConsoleScreen):
     place = "config"
-
-
-class LogsScreen(ConsoleScreen):
-    place = "logs"
 
 
 class AuditScreen(ConsoleScreen):

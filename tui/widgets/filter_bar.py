@@ -12,6 +12,7 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Input, Static
 
+from tui.files.logbook import pattern_of
 from tui.widgets.columns import Column
 from tui.widgets.filters import FilterError, parse
 
@@ -32,6 +33,8 @@ class FilterBar(Vertical):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "clear", "Clear the filter", show=False)]
+
+    placeholder: ClassVar[str] = "filter: words, column = < > ~ value"
 
     class Changed(Message):
         """Another filter is to be applied; `text` is what Arrangement takes."""
@@ -63,7 +66,7 @@ class FilterBar(Vertical):
         self._problem = ""
 
     def compose(self) -> ComposeResult:
-        yield Input(placeholder="filter: words, column = < > ~ value", compact=True)
+        yield Input(placeholder=self.placeholder, compact=True)
         yield Static(markup=False)
 
     @property
@@ -94,13 +97,16 @@ class FilterBar(Vertical):
         self.post_message(self.Left(self))
 
     def _judge(self, text: str) -> None:
-        judged = parse(text, self._columns)
-        self._problem = judged.message if isinstance(judged, FilterError) else ""
+        self._problem = self._problem_of(text)
         self.set_class(bool(self._problem), "-wrong")
         self.query_one(Static).update(self._problem)
         if not self._problem and text != self._told:
             self._told = text
             self.post_message(self.Changed(self, text))
+
+    def _problem_of(self, text: str) -> str:
+        judged = parse(text, self._columns)
+        return judged.message if isinstance(judged, FilterError) else ""
 
     def action_clear(self) -> None:
         """Clear the text, or leave when there is none."""
@@ -109,3 +115,12 @@ class FilterBar(Vertical):
             field.value = ""
         else:
             self.post_message(self.Left(self))
+
+
+class PatternBar(FilterBar):
+    """The same for lines that have no columns: a text, or a regular expression between slashes."""
+
+    placeholder = "filter: text or /regular expression/"
+
+    def _problem_of(self, text: str) -> str:
+        return pattern_of(text).problem

@@ -7,11 +7,12 @@ import stat
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from pooler.config.atomic import Edited, EditRefused, edit_file
+from pooler.config.atomic import Edited, EditRefused, dated_suffix, edit_file, why_not_editable
 
 OWNER = 54321
 GROUP = 54322
@@ -258,3 +259,37 @@ def test_somebody_without_the_lock_wins(path: Path, way: str) -> None:
     with pytest.raises(EditRefused, match="somebody else has changed it meanwhile"):
         edit_file(str(path), change)
     assert path.read_bytes() == b"OLD"
+
+
+def test_a_dated_backup_never_takes_the_place_of_another(path: Path) -> None:
+    now = datetime(2026, 11, 21, 19, 30, 0)
+    suffixes = []
+    for number in range(3):
+        suffixes.append(dated_suffix(str(path), now))
+        edit_file(str(path), to(b"%d" % number), backup=True, suffix=suffixes[-1])
+    assert suffixes == [".20261121T193000.bak", ".20261121T193000.2.bak", ".20261121T193000.3.bak"]
+    assert [Path(f"{path}{suffix}").read_bytes() for suffix in suffixes] == [b"old", b"0", b"1"]
+
+
+def test_a_file_that_can_be_edited_has_nothing_in_the_way(path: Path) -> None:
+    assert why_not_editable(str(path)) is None
+
+
+def test_what_is_in_the_way_is_said(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert why_not_editable(f"{path}x") == f"{path}x: No such file or directory"
+    assert why_not_editable(str(path.parent)) == f"{path.parent}: not a regular file"
+    monkeypatch.setattr(os, "access", lambda name, mode: name != str(path.parent))
+    assert why_not_editable(str(path)) == (f"{path}: nothing can be made in {path.parent}: Permission denied")
+    monkeypatch.setattr(os, "access", lambda name, mode: False)
+    said = why_not_editable(str(path))
+    assert said is not None
+    assert said.startswith(f"{path}: belongs to ")
+    assert said.endswith(" and has mode 0640")
+
+
+def test_a_file_of_somebody_else_could_not_be_given_back(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: OWNER)
+    monkeypatch.setattr(os, "access", lambda name, mode: True)
+    said = why_not_editable(str(path))
+    assert said is not None
+    assert "belongs to" in said
