@@ -55,6 +55,44 @@ def serve(config: Annotated[Path, typer.Argument(help="The pgbouncer.ini to run 
 
 
 @app.command()
+def console(
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[URL|CONFIG]",
+            help="The pooler: a URL, a connection string or its ini file. Default: the profile,"
+            " POOLDECK_TARGET or the variables of libpq.",
+        ),
+    ] = None,
+    profile: Annotated[str | None, typer.Option("--profile", "-p", help="A profile of console.toml.")] = None,
+    profiles: Annotated[
+        str | None, typer.Option(help="The file of profiles, instead of console.toml.")
+    ] = None,
+    read_only: Annotated[
+        bool | None, typer.Option("--read-only/--read-write", help="Refuse, or allow, what changes anything.")
+    ] = None,
+    interval: Annotated[float | None, typer.Option(min=0.1, help="Seconds between two looks.")] = None,
+    theme: Annotated[str | None, typer.Option(help="A theme of the console.")] = None,
+    log: Annotated[str | None, typer.Option(help="The pooler's log file, if it is on this machine.")] = None,
+    serve: Annotated[
+        str | None, typer.Option(metavar="CONFIG", help="Run a pooler with this ini, and look at it.")
+    ] = None,
+    web: Annotated[
+        bool, typer.Option("--web", help="In a browser on this machine; read-only unless --read-write.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port of --web.")] = 8000,
+) -> None:
+    """Watch a pooler and operate it, on the terminal."""
+    from cli.console import ConsoleOptions, run_console
+
+    raise typer.Exit(
+        run_console(
+            ConsoleOptions(target, profile, profiles, read_only, interval, theme, log, serve, web, port)
+        )
+    )
+
+
+@app.command()
 def demo(
     seconds: Annotated[float, typer.Option(min=0.1, help="How long the load lasts.")] = 15.0,
     clients: Annotated[int, typer.Option(min=1, help="Clients of the load.")] = 50,

@@ -12,10 +12,12 @@ from textual.screen import Screen
 
 from tui.admin.overview import state_of
 from tui.admin.table import Table
+from tui.admin.target import DATABASE
 from tui.admin.thread import AdminThread
 from tui.remembered import Remembered
 from tui.screens.base import PLACES, ConsoleScreen
 from tui.screens.help import HelpScreen
+from tui.screens.leave import LeaveScreen
 from tui.screens.registry import SCREENS
 from tui.settings import ConsoleSettings
 from tui.themes import DARK, THEMES
@@ -193,6 +195,29 @@ class Console(App[None]):
         yield from super().get_system_commands(screen)
         for place in PLACES:
             yield SystemCommand(place.title, f"Go to {place.title} ({place.key})", self._going(place.name))
+
+    async def action_quit(self) -> None:
+        """Leave, unless a pooler would go down with the console: then ask."""
+        hosted = self.settings.hosted
+        if hosted is None or not hosted.running:
+            self.exit()
+        elif not isinstance(self.screen, LeaveScreen):
+            self.push_screen(LeaveScreen(self._data_clients()), self._stop_hosted)
+
+    def _stop_hosted(self, at_once: bool | None) -> None:
+        """The console ends when the pooler has: whoever hosts it sees to that."""
+        hosted = self.settings.hosted
+        if at_once is None or hosted is None:
+            return
+        hosted.stop(at_once=at_once)
+        self.notify("The pooler is shutting down; this console ends with it.", markup=False)
+
+    def _data_clients(self) -> int | None:
+        pools = None if self.moment is None else self.moment.table("POOLS")
+        if pools is None:
+            return None
+        rows = [row for row in pools.dicts() if row["database"] != DATABASE]
+        return sum(int(row["cl_active"]) + int(row["cl_waiting"]) for row in rows)
 
     def _going(self, place: str) -> Callable[[], None]:
         return lambda: self.action_go(place)

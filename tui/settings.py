@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tui.admin.connection import connect
 from tui.admin.target import Target
+from tui.profiles import ServerLogin
 from tui.watch.clock import Clock
 from tui.watch.feed import Connect
+
+
+class Hosted(Protocol):
+    """The pooler, where it lives in the process of the console and ends with it."""
+
+    @property
+    def running(self) -> bool: ...
+
+    def stop(self, *, at_once: bool) -> None:
+        """Shut down: at once, or when all clients have left. Does not wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +43,9 @@ class ConsoleSettings:
     ini: Path | None = None
     """The pgbouncer.ini of the pooler, if it is on this machine."""
     log: Path | None = None
+    server: ServerLogin = field(default_factory=ServerLogin)
+    """Who asks PostgreSQL itself what a server connection does."""
+    hosted: Hosted | None = None
     connect: Connect = connect
     clock: Clock = field(default_factory=Clock)
 

@@ -187,7 +187,7 @@ class Pooler:
         self._suspended_at = self._loop.time()
         self.registry.set_pause(Pause.SUSPEND)
         self._acceptor.suspend()
-        for client in self._data_clients():
+        for client in self.data_clients():
             client.hold_reading()
         for server in self.registry.servers():
             assert isinstance(server, ServerConnection)
@@ -195,14 +195,14 @@ class Pooler:
 
     def is_drained(self) -> bool:
         """Nothing is left in a buffer of the pooler."""
-        return not any(client.unsent() for client in self._data_clients()) and not any(
+        return not any(client.unsent() for client in self.data_clients()) and not any(
             server.unsent() for server in self.registry.servers() if isinstance(server, ServerConnection)
         )
 
     def resume_from_suspend(self) -> None:
         """Reads from everybody again."""
         self.registry.set_pause(Pause.NONE)
-        for client in self._data_clients():
+        for client in self.data_clients():
             if client.link is None or not client.link.congested:
                 client.release_reading()
         for server in self.registry.servers():
@@ -210,7 +210,7 @@ class Pooler:
                 server.resume_reading()
         self._loop.create_task(self._acceptor.start())
 
-    def _data_clients(self) -> list[ClientConnection]:
+    def data_clients(self) -> list[ClientConnection]:
         admin = self.registry.admin_pool
         return [
             client
@@ -226,7 +226,7 @@ class Pooler:
             return
         timeout = self.registry.settings.suspend_timeout
         if timeout > 0 and self._loop.time() - self._suspended_at >= timeout:
-            for client in self._data_clients():
+            for client in self.data_clients():
                 if client.unsent():
                     client.disconnect("suspend_timeout")
             for server in list(self.registry.servers()):

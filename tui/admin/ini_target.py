@@ -28,6 +28,15 @@ def from_ini(path: str, account: str) -> tuple[dict[str, str], dict[str, str]]:
     return {"host": _host(path, settings, port), "port": port}, {"user": _user(settings, account)}
 
 
+def log_file(path: str) -> str | None:
+    """The file that the pooler logs to; None if there is none, or it depends on where the pooler was started.
+
+    Raises TargetError.
+    """
+    name = _settings(path).get("logfile", "")
+    return name if name.startswith("/") else None
+
+
 def _settings(path: str) -> dict[str, str]:
     """The pairs of `[pgbouncer]`, as they stand in the file."""
     try:

@@ -58,6 +58,8 @@ _IGNORED: Final = frozenset(
 )
 """Parameters of libpq that change nothing about who is talked to and how safely."""
 
+_SECRET: Final = ("password", "sslpassword")
+
 _PAIR: Final = re.compile(r"\s*(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s'\\]|\\.)*))(?=\s|$)", re.DOTALL)
 
 
@@ -103,6 +105,15 @@ def parse_target(text: str | None = None, environ: Mapping[str, str] = os.enviro
         raise TargetError(f"{text}: neither a URL, nor a connection string, nor an ini file that there is")
     _check(explicit)
     return _target(fallback | _variables(environ) | _service(explicit, environ) | explicit)
+
+
+def password_in(text: str) -> bool:
+    """Whether a URL or a connection string has a password in it. Raises TargetError."""
+    if _is_url(text):
+        return any(name in _SECRET for name, _ in _url_pairs(text))
+    if os.path.isfile(text) or "=" not in text:
+        return False
+    return any(name in _SECRET for name, _ in _connection_string_pairs(text))
 
 
 def _target(found: Mapping[str, str]) -> Target:
