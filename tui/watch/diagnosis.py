@@ -215,9 +215,7 @@ class _Look:
             return ""
         # On the pooler's clock, which may not be ours.
         since = str(row["request_time"])[11:19]
-        return (
-            f"oldest since {since}{_who(row.get('id'), row['user'], row['addr'], row['application_name'])}"
-        )
+        return f"oldest since {since}{_who(row.get('id'), row['user'], row['addr'], row['application_name'])}"
 
     def _at_work(self, state: str, oldest: str) -> str:
         """What those servers do that have a client; `state` is that of the oldest."""
