@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import ClassVar, TypeVar
 
@@ -10,21 +10,27 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from tui.admin.errors import AdminError
 from tui.admin.overview import state_of
 from tui.admin.table import Table
 from tui.admin.target import DATABASE
 from tui.admin.thread import AdminThread
 from tui.remembered import Remembered
+from tui.screens.alerts import AlertsScreen
 from tui.screens.base import PLACES, ConsoleScreen
 from tui.screens.help import HelpScreen
 from tui.screens.leave import LeaveScreen
 from tui.screens.registry import SCREENS
 from tui.settings import ConsoleSettings
 from tui.themes import DARK, THEMES
+from tui.watch.diagnosis import Pool
 from tui.watch.feed import Feed
 from tui.watch.link import Link, State
+from tui.watch.lookout import Lookout
 from tui.watch.moment import Moment
+from tui.watch.thresholds import AlertThresholds
 from tui.watch.watcher import Watcher
+from tui.widgets.alert_strip import announce
 from tui.widgets.frame import Heading
 
 Result = TypeVar("Result")
@@ -45,6 +51,7 @@ class Console(App[None]):
             for place in PLACES
         ),
         Binding("question_mark", "help", "Help", id="console.help"),
+        Binding("a", "alerts", "Alerts", id="console.alerts"),
         Binding("f5", "refresh_now", "Refresh", show=False, id="console.refresh"),
         Binding("z", "freeze", "Freeze", id="console.freeze"),
         Binding("t", "next_theme", "Theme", show=False, id="console.theme"),
@@ -56,6 +63,9 @@ class Console(App[None]):
         self.settings = settings
         self.remembered = Remembered(settings.state_dir)
         self.moment: Moment | None = None
+        self.lookout = Lookout(AlertThresholds.from_mapping(settings.thresholds), settings.clock.seconds)
+        self.before_alerts = self.DEFAULT_MODE
+        """The place to go back to from the alerts."""
         self.frozen = False
         self._thread = AdminThread()
         self._feed = Feed(settings.target, settings.connect, settings.clock)
@@ -121,7 +131,7 @@ class Console(App[None]):
 
     def _wanted(self) -> frozenset[str]:
         screen = self._screen_below()
-        return screen.wants if screen is not None else frozenset()
+        return (screen.wants if screen is not None else frozenset()) | self.lookout.wanted
 
     def _screen_below(self) -> ConsoleScreen | None:
         """The screen that is seen, or that dialogs are on top of."""
@@ -129,6 +139,8 @@ class Console(App[None]):
         return next(shown, None)
 
     def _show(self, moment: Moment) -> None:
+        announce(self, self.lookout.add(moment), self.lookout)
+        self._look_into_alerts()
         if self.frozen:
             return
         self.moment = moment
@@ -137,7 +149,20 @@ class Console(App[None]):
                 screen.show_moment(moment)
         self._show_frame()
 
+    def _look_into_alerts(self) -> None:
+        questions = self.lookout.questions()
+        if questions:
+            self.run_worker(self._explain(questions), "explain", group="explain", exclusive=True)
+
+    async def _explain(self, questions: Mapping[Pool, str]) -> None:
+        for pool, sql in questions.items():
+            with suppress(AdminError):  # an alert without a reason is one still
+                self.lookout.learn(pool, await self.ask(sql))
+        self._show_frame()
+
     def _link_changed(self, link: Link) -> None:
+        if link.state is not State.LIVE:
+            self.lookout.lost(self.settings.clock.seconds())
         self._show_frame()
 
     def _show_frame(self) -> None:
@@ -170,6 +195,11 @@ class Console(App[None]):
 
     def action_go(self, place: str) -> None:
         self.switch_mode(place)
+
+    def action_alerts(self) -> None:
+        if self.current_mode != AlertsScreen.place:
+            self.before_alerts = self.current_mode
+            self.switch_mode(AlertsScreen.place)
 
     def action_help(self) -> None:
         self.push_screen(HelpScreen(self.screen))

@@ -59,7 +59,7 @@ def overview_of(tables: Mapping[str, Table], version: str) -> Overview:
         disabled=tuple(row["name"] for row in databases if row.get("disabled")),
         clients=int(tables["LISTS"].pairs().get("used_clients", 0)),
         max_clients=int(max_clients) if max_clients else None,
-        pools=_by_load(tables["POOLS"].dicts()),
+        pools=by_load(tables["POOLS"].dicts()),
         totals=summed(by_database(tables["STATS"]).values()),
         pool_sizes={row["name"]: int(row["pool_size"]) for row in databases if row.get("pool_size")},
     )
@@ -80,7 +80,8 @@ def state_of(table: Table | None) -> str:
     return next((name for name in ("suspended", "paused", "active") if states.get(name) == "yes"), "unknown")
 
 
-def _by_load(rows: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+def by_load(rows: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """Rows of SHOW POOLS, the most loaded on top; `maxwait` gets the fraction of the second."""
     pools = [row for row in rows if row["database"] != DATABASE]
     for pool in pools:
         pool["maxwait"] = longest_wait(pool)

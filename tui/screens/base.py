@@ -12,6 +12,7 @@ from textual.widget import Widget
 from textual.widgets import Footer
 
 from tui.watch.moment import Moment
+from tui.widgets.alert_strip import AlertStrip
 from tui.widgets.frame import Banner, NavBar, Place, TitleBar
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class ConsoleScreen(Screen[None]):
     """Its name in PLACES."""
     wants: ClassVar[frozenset[str]] = frozenset()
     """Tables of SHOW beyond those that every poll reads."""
+    shows_alerts: ClassVar[bool] = False
+    """Whether it has them in its body, so that the frame need not."""
     rows_are: ClassVar[str] = ""
     """What a row is: `client`, `server`, `database`, `pool`, `user`; nothing where there are no such rows."""
 
@@ -55,6 +58,7 @@ class ConsoleScreen(Screen[None]):
         yield TitleBar(self.console.settings.colour)
         yield NavBar(PLACES, self.place)
         yield Banner()
+        yield AlertStrip()
         with Vertical(id="body"):
             yield from self.compose_body()
         yield Footer(compact=True, show_command_palette=False)
@@ -71,6 +75,8 @@ class ConsoleScreen(Screen[None]):
         console = self.console
         self.query_one(TitleBar).show(console.heading)
         self.query_one(Banner).show(console.link, console.moment, console.settings.clock.seconds())
+        if not self.shows_alerts:
+            self.query_one(AlertStrip).show(console.lookout)
         self.set_class(console.is_stale, "-stale")
 
     def show_moment(self, moment: Moment) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from tui.screens.alerts import AlertsScreen
 from tui.screens.base import ConsoleScreen
 from tui.screens.logs import LogsScreen
+from tui.screens.overview import OverviewScreen
 from tui.screens.tables import (
     ClientsScreen,
     DatabasesScreen,
@@ -15,10 +17,6 @@ from tui.screens.tables import (
     StatsScreen,
     UsersScreen,
 )
-
-
-class OverviewScreen(ConsoleScreen):
-    place = "overview"
 
 
 class ConfigScreen(ConsoleScreen):
@@ -33,6 +31,6 @@ SCREENS: Final[Mapping[str, type[ConsoleScreen]]] = {
     screen.place: screen
     for screen in (
         *(OverviewScreen, PoolsScreen, ClientsScreen, ServersScreen, DatabasesScreen),
-        *(UsersScreen, StatsScreen, ConfigScreen, LogsScreen, AuditScreen),
+        *(UsersScreen, StatsScreen, ConfigScreen, LogsScreen, AuditScreen, AlertsScreen),
     )
 }

@@ -18,7 +18,7 @@ Connect: TypeAlias = Callable[[Target], Awaitable[AdminConnection]]
 ALWAYS: Final = ("STATE", "POOLS", "DATABASES", "STATS", "LISTS", "WAITS", "LATENCY")
 """What every poll reads: a row for each pool or database, hundreds at most."""
 
-PERIODS: Final[Mapping[str, float]] = {"CONFIG": 30.0}
+PERIODS: Final[Mapping[str, float]] = {"CONFIG": 30.0, "ERRORS": 5.0, "SERVER_STATS": 5.0}
 """Seconds between two readings of what is always wanted, but seldom changes."""
 
 COST_FACTOR: Final = 20.0

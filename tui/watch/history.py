@@ -47,6 +47,8 @@ class Metric:
     name: str
     title: str
     unit: Unit
+    peaks: bool = False
+    """Whether the greatest of several is what matters, not their mean."""
 
 
 METRICS: Final[Mapping[str, Metric]] = {
@@ -57,8 +59,8 @@ METRICS: Final[Mapping[str, Metric]] = {
         Metric("bytes_in", "bytes in", Unit.BYTES),
         Metric("bytes_out", "bytes out", Unit.BYTES),
         Metric("logins", "logins", Unit.RATE),
-        Metric("waiting", "waiting clients", Unit.COUNT),
-        Metric("maxwait", "longest wait", Unit.SECONDS),
+        Metric("waiting", "waiting clients", Unit.COUNT, peaks=True),
+        Metric("maxwait", "longest wait", Unit.SECONDS, peaks=True),
         Metric("active_servers", "active servers", Unit.COUNT),
         Metric("clients", "clients", Unit.COUNT),
         Metric("query_time", "query time", Unit.SECONDS),
