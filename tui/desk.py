@@ -1,4 +1,4 @@
-"""From a key to its outcome: what is selected, the dialog, the command or job, and what is said afterwards."""
+"""From a key to its outcome: what is selected, the dialog, the command or job, what is said afterwards."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tui.operate.subject import Kind, Subject, row_key
 from tui.screens.ask import ActionMenu, Choice, SetForm
 from tui.screens.choose import ChooseOne
 from tui.screens.confirm import ConfirmScreen
-from tui.screens.job import JobsScreen, LeaveScreen
+from tui.screens.job import JobsLeaveScreen, JobsScreen
 from tui.screens.leftovers import LeftoversScreen
 from tui.widgets.cells import safe
 
@@ -56,8 +56,8 @@ def subject_of(rows_are: str, rows: Sequence[Mapping[str, Any]]) -> Subject | No
         return Subject.clients(*map(row_key, rows))
     if rows_are == "server":
         return Subject.servers(*map(row_key, rows))
-    names = [str(row.get("database") if rows_are == "pool" or "name" not in row else row["name"]) for row in rows]
-    return Subject.databases(*names)
+    column = "name" if rows_are == "database" and "name" in rows[0] else "database"
+    return Subject.databases(*(str(row[column]) for row in rows))
 
 
 class Desk:
@@ -132,7 +132,7 @@ class Desk:
         return why_not(action, subject, standing)
 
     def buttons(self, rows_are: str) -> list[tuple[Action, bool]]:
-        """Actions for the rows of a screen, then those for the whole pooler alone; whether each is possible."""
+        """Actions for the rows of a screen, then those for the pooler alone; whether each is possible."""
         sample = subject_of(rows_are, [{"name": "-", "database": "-", "id": 0}])
         fit = [action for action in ACTIONS if sample is not None and sample.kind in action.scopes]
         fit += [action for action in ACTIONS if action.scopes.keys() == {Kind.POOLER} and action not in fit]
@@ -175,7 +175,7 @@ class Desk:
     def review(self) -> None:
         """What is left over."""
         if not self.leftovers:
-            self._tell("Nothing is paused or disabled that this console has found at its start", "information")
+            self._tell("This console has found nothing paused or disabled", "information")
             return
 
         def chosen(leftover: Leftover | None) -> None:
@@ -313,7 +313,7 @@ class Desk:
         """Ask, if jobs are under way."""
         if not self.running:
             return True
-        choice = await self._console.push_screen_wait(LeaveScreen(self.running, self._consequence()))
+        choice = await self._console.push_screen_wait(JobsLeaveScreen(self.running, self._consequence()))
         if choice == "abort":
             for view in self.running:
                 if view.can_abort:
@@ -323,6 +323,5 @@ class Desk:
     def _consequence(self) -> str:
         moment = self._console.moment
         if moment is not None and moment.capabilities.sql:
-            return "Whoever leaves gives them up: the pooler takes back a PAUSE that is not complete, and SUSPEND."
-        return "Whoever leaves does not end them: this pooler keeps a PAUSE in force until RESUME."
-
+            return "Leaving gives them up: the pooler takes back a PAUSE that is not complete, and SUSPEND."
+        return "Leaving does not end them: this pooler keeps a PAUSE in force until RESUME."

@@ -316,7 +316,9 @@ class Job:
     def _viewed(self, state: State, text: str) -> JobView:
         return JobView(
             number=self._number,
-            title=self._plan.title if self._name is None else f"{self._plan.action.title} {self._name}",
+            title=self._plan.title
+            if self._name is None
+            else f"{self._plan.action.title}: {self._command.target}",
             command=self._command.shown,
             state=state,
             started=self._started,

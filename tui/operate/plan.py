@@ -59,12 +59,12 @@ class Plan:
 
     @property
     def title(self) -> str:
-        """`Pause database app`."""
-        variant = self.action.variant(self.arguments.get("variant", ""))
-        how = f" {variant.title}" if variant is not None else ""
+        """`Pause: database app`."""
         if "key" in self.arguments:
-            return f"{self.action.title} {self.arguments['key']}"
-        return f"{self.action.title} {self.subject}{how}"
+            return f"{self.action.title}: {self.arguments['key']}"
+        variant = self.action.variant(self.arguments.get("variant", ""))
+        how = f", {variant.title}" if variant is not None else ""
+        return f"{self.action.title}: {self.subject}{how}"
 
 
 async def make_plan(

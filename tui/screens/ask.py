@@ -59,10 +59,11 @@ class ActionMenu(ModalScreen[Choice | None]):
         box = Vertical()
         box.border_title = "Actions"
         box.border_subtitle = "enter or a click takes, esc leaves"
-        options: list[Option | None] = []
+        options: list[Option] = []
         for number, choice in enumerate(self._choices):
-            if number and choice.subject != self._choices[number - 1].subject:
-                options.append(None)
+            if not number or choice.subject != self._choices[number - 1].subject:
+                head = Content(safe(f"For {choice.subject}"))
+                options.append(Option(head.stylize("bold $text-muted"), disabled=True))
             options.append(Option(_line(choice), id=str(number), disabled=choice.reason is not None))
         with box:
             yield OptionList(*options, compact=True)
@@ -73,7 +74,8 @@ class ActionMenu(ModalScreen[Choice | None]):
 
     def key_for(self, key: str) -> Choice | None:
         """The first choice with this key that can be taken."""
-        return next((choice for choice in self._choices if choice.action.key == key and not choice.reason), None)
+        possible = (choice for choice in self._choices if choice.reason is None)
+        return next((choice for choice in possible if choice.action.key == key), None)
 
     def on_key(self, event: object) -> None:
         choice = self.key_for(getattr(event, "key", ""))
@@ -82,10 +84,11 @@ class ActionMenu(ModalScreen[Choice | None]):
 
 
 def _line(choice: Choice) -> Content:
-    head = f"{choice.action.key}  {choice.action.title} {safe(str(choice.subject))}"
+    title = f"  {choice.action.title}"
     if choice.reason is not None:
-        return Content.assemble((head, "$text-muted"), (f": {safe(choice.reason)}", "italic $text-muted"))
-    return Content.assemble((choice.action.key, "bold $text-accent"), head[1:])
+        reason = f": {safe(choice.reason)}"
+        return Content.assemble((choice.action.key + title, "$text-muted"), (reason, "italic $text-muted"))
+    return Content.assemble((choice.action.key, "bold $text-accent"), title)
 
 
 class SetForm(ModalScreen[dict[str, str] | None]):

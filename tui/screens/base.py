@@ -12,7 +12,9 @@ from textual.widget import Widget
 from textual.widgets import Footer
 
 from tui.watch.moment import Moment
+from tui.widgets.action_bar import ActionBar
 from tui.widgets.frame import Banner, NavBar, Place, TitleBar
+from tui.widgets.job_bar import JobBar, LeftoverBar
 
 if TYPE_CHECKING:
     from tui.app import Console
@@ -55,8 +57,11 @@ class ConsoleScreen(Screen[None]):
         yield TitleBar(self.console.settings.colour)
         yield NavBar(PLACES, self.place)
         yield Banner()
+        yield LeftoverBar()
         with Vertical(id="body"):
             yield from self.compose_body()
+        yield JobBar()
+        yield ActionBar()
         yield Footer(compact=True, show_command_palette=False)
 
     def compose_body(self) -> Iterable[Widget]:
@@ -71,6 +76,9 @@ class ConsoleScreen(Screen[None]):
         console = self.console
         self.query_one(TitleBar).show(console.heading)
         self.query_one(Banner).show(console.link, console.moment, console.settings.clock.seconds())
+        self.query_one(LeftoverBar).show(console.desk.leftovers)
+        self.query_one(JobBar).show(console.desk.running)
+        self.query_one(ActionBar).show(console.desk.buttons(self.rows_are))
         self.set_class(console.is_stale, "-stale")
 
     def show_moment(self, moment: Moment) -> None:
@@ -78,4 +86,8 @@ class ConsoleScreen(Screen[None]):
 
     def selected_rows(self) -> list[Mapping[str, Any]]:
         """The rows that an action would be about: those that are selected, or else the one of the cursor."""
+        return []
+
+    def selection_notes(self) -> list[str]:
+        """What somebody who acts on them should know, a sentence each."""
         return []

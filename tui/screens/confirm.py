@@ -71,7 +71,7 @@ class ConfirmScreen(ModalScreen[bool]):
                     yield _text(f"• {line}")
             yield _text(self._commands(), "command")
             if plan.undo:
-                yield _text(f"Undo: {plan.undo}", "undo")
+                yield _text(f"Undo: {plan.undo}" if plan.action.undo else plan.undo, "undo")
             yield _text("What is shown below is frozen while this is open.", "frozen")
             if plan.typed:
                 yield _text(f"Type {plan.typed} to do it:")

@@ -108,10 +108,10 @@ class JobsScreen(ModalScreen[None]):
         self.app.run_worker(self._abort(number), "abort", group=f"abort {number}")
 
 
-class LeaveScreen(ModalScreen[str]):
+class JobsLeaveScreen(ModalScreen[str]):
     """Jobs are under way, and somebody wants to leave: `stay`, `abort` or `leave`."""
 
-    DEFAULT_CSS = f"LeaveScreen {{ {_BOX} }}"
+    DEFAULT_CSS = f"JobsLeaveScreen {{ {_BOX} }}"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss('stay')", "Stay")]
 
     def __init__(self, views: Sequence[JobView], consequence: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from tui.screens.audit import AuditScreen
 from tui.screens.base import ConsoleScreen
 from tui.screens.logs import LogsScreen
 from tui.screens.tables import (
@@ -23,10 +24,6 @@ class OverviewScreen(ConsoleScreen):
 
 class ConfigScreen(ConsoleScreen):
     place = "config"
-
-
-class AuditScreen(ConsoleScreen):
-    place = "audit"
 
 
 SCREENS: Final[Mapping[str, type[ConsoleScreen]]] = {
