@@ -173,16 +173,18 @@ class Desk:
         self._console.push_screen(ActionMenu(choices), chosen)
 
     def review(self) -> None:
-        """What is left over."""
+        """What is left over at this moment."""
+        self._console.run_worker(self._review(), "review", group="review", exclusive=True)
+
+    async def _review(self) -> None:
+        await self._begin()
         if not self.leftovers:
             self._tell("This console has found nothing paused or disabled", "information")
             return
 
-        def chosen(leftover: Leftover | None) -> None:
-            if leftover is not None:
-                self._start(leftover.action, leftover.subject, ())
-
-        self._console.push_screen(LeftoversScreen(self.leftovers), chosen)
+        leftover = await self._console.push_screen_wait(LeftoversScreen(self.leftovers))
+        if leftover is not None:
+            self._start(leftover.action, leftover.subject, ())
 
     def _start(self, action: Action, subject: Subject | None, notes: Iterable[str]) -> None:
         reason = self.why_not(action, subject)

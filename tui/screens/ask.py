@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.events import Key
 from textual.screen import ModalScreen
 from textual.suggester import SuggestFromList
 from textual.widgets import Button, Input, OptionList, Static
@@ -77,9 +78,11 @@ class ActionMenu(ModalScreen[Choice | None]):
         possible = (choice for choice in self._choices if choice.reason is None)
         return next((choice for choice in possible if choice.action.key == key), None)
 
-    def on_key(self, event: object) -> None:
-        choice = self.key_for(getattr(event, "key", ""))
+    def on_key(self, event: Key) -> None:
+        choice = self.key_for(event.key)
         if choice is not None:
+            # Or else it would be a key of the console once this has gone.
+            event.stop()
             self.dismiss(choice)
 
 
