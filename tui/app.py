@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -15,6 +15,8 @@ from tui.admin.overview import state_of
 from tui.admin.table import Table
 from tui.admin.target import DATABASE
 from tui.admin.thread import AdminThread
+from tui.desk import Desk, JobChanged
+from tui.operate.actions import ACTIONS
 from tui.remembered import Remembered
 from tui.screens.alerts import AlertsScreen
 from tui.screens.base import PLACES, ConsoleScreen
@@ -50,6 +52,20 @@ class Console(App[None]):
             Binding(place.key, f"go('{place.name}')", place.title, show=False, id=f"go.{place.name}")
             for place in PLACES
         ),
+        *(
+            Binding(
+                action.key,
+                f"act('{action.verb}')",
+                action.title,
+                show=False,
+                tooltip=f"{action.title}: {action.help}",
+                id=f"act.{action.name}",
+            )
+            for action in ACTIONS
+        ),
+        Binding("x", "actions", "Actions", id="console.actions"),
+        Binding("J", "jobs", "Jobs", show=False, id="console.jobs"),
+        Binding("V", "leftovers", "What is left paused or disabled", show=False, id="console.leftovers"),
         Binding("question_mark", "help", "Help", id="console.help"),
         Binding("a", "alerts", "Alerts", id="console.alerts"),
         Binding("f5", "refresh_now", "Refresh", show=False, id="console.refresh"),
@@ -67,6 +83,7 @@ class Console(App[None]):
         self.before_alerts = self.DEFAULT_MODE
         """The place to go back to from the alerts."""
         self.frozen = False
+        self.desk = Desk(self)
         self._thread = AdminThread()
         self._feed = Feed(settings.target, settings.connect, settings.clock)
         self._watcher = Watcher(
@@ -99,14 +116,19 @@ class Console(App[None]):
     @property
     def is_stale(self) -> bool:
         """Whether what is shown is not how it is now."""
-        return self.frozen or (self.moment is not None and self.link.state is not State.LIVE)
+        return self.is_held or (self.moment is not None and self.link.state is not State.LIVE)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether what is shown is kept as it is: by a key, or because a dialog speaks of it."""
+        return self.frozen or self.desk.asking
 
     @property
     def heading(self) -> Heading:
         return Heading(
             title=self.settings.title,
             read_only=self.read_only,
-            frozen=self.frozen,
+            frozen=self.is_held,
             link=self.link,
             moment=self.moment,
             state=self._pooler_state(),
@@ -122,11 +144,12 @@ class Console(App[None]):
         self._thread.start()
         self.run_worker(self._watcher.run(), "watcher", exit_on_error=True)
         if self.settings.interval is not None:
-            self.set_interval(1.0, self._show_frame)
+            self.set_interval(1.0, self.show_frame)
 
     async def on_unmount(self) -> None:
         with suppress(TimeoutError):
             await self._thread.run(self._feed.close)
+            await self._thread.run(self.desk.close)
         await self._thread.stop()
 
     def _wanted(self) -> frozenset[str]:
@@ -141,13 +164,13 @@ class Console(App[None]):
     def _show(self, moment: Moment) -> None:
         announce(self, self.lookout.add(moment), self.lookout)
         self._look_into_alerts()
-        if self.frozen:
+        if self.is_held:
             return
         self.moment = moment
         for screen in self.screen_stack:
             if isinstance(screen, ConsoleScreen):
                 screen.show_moment(moment)
-        self._show_frame()
+        self.show_frame()
 
     def _look_into_alerts(self) -> None:
         questions = self.lookout.questions()
@@ -158,14 +181,17 @@ class Console(App[None]):
         for pool, sql in questions.items():
             with suppress(AdminError):  # an alert without a reason is one still
                 self.lookout.learn(pool, await self.ask(sql))
-        self._show_frame()
+        self.show_frame()
 
     def _link_changed(self, link: Link) -> None:
-        if link.state is not State.LIVE:
+        if link.state is State.LIVE:
+            self.desk.begin()
+        else:
             self.lookout.lost(self.settings.clock.seconds())
-        self._show_frame()
+        self.show_frame()
 
-    def _show_frame(self) -> None:
+    def show_frame(self) -> None:
+        """Repaint what is around the bodies of screens."""
         for screen in self.screen_stack:
             if isinstance(screen, ConsoleScreen) and screen.is_mounted:
                 screen.show_frame()
@@ -211,9 +237,32 @@ class Console(App[None]):
     def action_freeze(self) -> None:
         """Hold what is shown, however long it is looked at."""
         self.frozen = not self.frozen
-        self._show_frame()
+        self.show_frame()
         if not self.frozen:
             self._watcher.look()
+
+    def action_act(self, verb: str) -> None:
+        """Do something to what is selected, once somebody has agreed to it."""
+        rows_are, rows, notes = self._selected()
+        self.desk.act(verb, rows_are, rows, notes)
+
+    def action_actions(self) -> None:
+        self.desk.menu(*self._selected())
+
+    def action_jobs(self) -> None:
+        self.desk.show_jobs()
+
+    def action_leftovers(self) -> None:
+        self.desk.review()
+
+    def on_job_changed(self, message: JobChanged) -> None:
+        self.desk.took(message.view)
+
+    def _selected(self) -> tuple[str, list[Mapping[str, Any]], list[str]]:
+        screen = self._screen_below()
+        if screen is None:
+            return "", [], []
+        return screen.rows_are, screen.selected_rows(), screen.selection_notes()
 
     def action_next_theme(self) -> None:
         names = [theme.name for theme in THEMES]
@@ -225,9 +274,18 @@ class Console(App[None]):
         yield from super().get_system_commands(screen)
         for place in PLACES:
             yield SystemCommand(place.title, f"Go to {place.title} ({place.key})", self._going(place.name))
+        for action in ACTIONS:
+            yield SystemCommand(f"{action.title} ({action.key})", action.help, self._doing(action.verb))
+        yield SystemCommand("Actions (x)", "All actions for what is selected", self.action_actions)
+        yield SystemCommand("Jobs (J)", "PAUSE, SUSPEND and what else takes its time", self.action_jobs)
 
     async def action_quit(self) -> None:
-        """Leave, unless a pooler would go down with the console: then ask."""
+        """Leave, unless a job or a pooler would go down with the console: then ask."""
+        self.run_worker(self._quit(), "quit", group="quit", exclusive=True)
+
+    async def _quit(self) -> None:
+        if not await self.desk.may_leave():
+            return
         hosted = self.settings.hosted
         if hosted is None or not hosted.running:
             self.exit()
@@ -248,6 +306,9 @@ class Console(App[None]):
             return None
         rows = [row for row in pools.dicts() if row["database"] != DATABASE]
         return sum(int(row["cl_active"]) + int(row["cl_waiting"]) for row in rows)
+
+    def _doing(self, verb: str) -> Callable[[], None]:
+        return lambda: self.action_act(verb)
 
     def _going(self, place: str) -> Callable[[], None]:
         return lambda: self.action_go(place)

@@ -233,6 +233,10 @@ class FakePooler:
 
     def stop(self, error: AdminError | None = None) -> None:
         self._login_error = error or AdminError("connection refused", lost=True)
+        self.drop()
+
+    def drop(self) -> None:
+        """Break all connections, and let new ones in."""
         for connection in self.connections:
             connection.broken = True
         for hold in self._held.values():

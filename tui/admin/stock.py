@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import suppress
 from typing import Any, Final
 
@@ -14,6 +15,9 @@ from tui.admin.table import Notice, Reply, Table
 from tui.admin.target import Target
 
 _CANCEL_SECONDS: Final = 2.0
+_TAKEN_BACK: Final = re.compile(r"\s*(pause|suspend)\s*;?\s*", re.IGNORECASE)
+"""What a cancel request ends, and nothing else."""
+
 _LAST_SECONDS: Final = 0.5
 """How long a cancelled command has time to end, before its connection is closed."""
 
@@ -49,18 +53,22 @@ class StockConnection(AdminConnection):
         except asyncio.CancelledError:
             if answer.cancelled():
                 raise AdminError("the connection was closed", lost=True) from None
-            await self._give_up(answer)
+            await self._give_up(sql, answer)
             raise
         finally:
             self._answering = None
 
-    async def _give_up(self, answer: asyncio.Task[Reply]) -> None:
+    async def _give_up(self, sql: str, answer: asyncio.Task[Reply]) -> None:
         """Cancel what runs. psycopg would do so too, but wait for 5 s: PgBouncer takes back a PAUSE that
         is cancelled, and never answers it.
+
+        It takes any cancel request for RESUME of everything. So a SHOW that took too long must not send one:
+        it would end the PAUSE of somebody else.
         """
-        with suppress(psycopg.Error):
-            await self._connection.cancel_safe(timeout=_CANCEL_SECONDS)
-        await asyncio.wait([answer], timeout=_LAST_SECONDS)
+        if _TAKEN_BACK.fullmatch(sql):
+            with suppress(psycopg.Error):
+                await self._connection.cancel_safe(timeout=_CANCEL_SECONDS)
+            await asyncio.wait([answer], timeout=_LAST_SECONDS)
         if not answer.done():
             await self.abort()
         await asyncio.gather(answer, return_exceptions=True)

@@ -160,7 +160,7 @@ ACTIONS: Final = (
     ),
     Action(
         "KILL_CLIENT",
-        "Kill client",
+        "Kill clients",
         "T",
         "Closes the connections of clients. What they have not committed is rolled back.",
         {**_CLIENTS, Kind.DATABASE: Risk.NAME},

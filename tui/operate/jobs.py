@@ -96,6 +96,7 @@ class Job:
         self._look_seconds = look_seconds
         self._verb = plan.action.verb
         self._name = None if command.key is None else str(command.key)
+        self._title = plan.title if self._name is None else f"{plan.action.title}: database {self._name}"
         self._connection: AdminConnection | None = None
         self._watcher: AdminConnection | None = None
         self._aborting = False
@@ -316,7 +317,7 @@ class Job:
     def _viewed(self, state: State, text: str) -> JobView:
         return JobView(
             number=self._number,
-            title=self._plan.title if self._name is None else f"{self._plan.action.title} {self._name}",
+            title=self._title,
             command=self._command.shown,
             state=state,
             started=self._started,

@@ -33,9 +33,9 @@ class Leftover:
         return f"{self.subject} is {self.state}, {self.since}"
 
 
-async def find_leftovers(connection: AdminConnection) -> tuple[Leftover, ...]:
-    """Ask for them, that of the whole pooler first. Raises AdminError."""
-    found = await held(connection)
+async def find_leftovers(connection: AdminConnection, *, probe: bool = True) -> tuple[Leftover, ...]:
+    """Ask for them, that of the whole pooler first; `probe` as for `held`. Raises AdminError."""
+    found = await held(connection, probe=probe)
     if found.state == "active" and not found.paused and not found.disabled:
         return ()
     audit = await _audit(connection)

@@ -13,7 +13,7 @@ from tui.operate.actions import Action, Risk
 from tui.operate.journal import HIDDEN, masked
 from tui.operate.operator import Operator
 from tui.operate.outcome import Outcome, Result
-from tui.operate.situation import Row, client_text, count, held, plural
+from tui.operate.situation import Row, client_text, count, plural
 from tui.operate.sqltext import identifier, string
 from tui.operate.subject import Key, Kind, Subject, key_text, row_key
 
@@ -59,12 +59,12 @@ class Plan:
 
     @property
     def title(self) -> str:
-        """`Pause database app`."""
-        variant = self.action.variant(self.arguments.get("variant", ""))
-        how = f" {variant.title}" if variant is not None else ""
+        """`Pause: database app`."""
         if "key" in self.arguments:
-            return f"{self.action.title} {self.arguments['key']}"
-        return f"{self.action.title} {self.subject}{how}"
+            return f"{self.action.title}: {self.arguments['key']}"
+        variant = self.action.variant(self.arguments.get("variant", ""))
+        how = f", {variant.title}" if variant is not None else ""
+        return f"{self.action.title}: {self.subject}{how}"
 
 
 async def make_plan(
@@ -308,9 +308,3 @@ def gone_text(command: Command, present: Mapping[Key, tuple[Any, ...]]) -> str |
     if found is None:
         return "gone already"
     return None if found == command.identity else "gone: another client has this number now"
-
-
-async def still_held(connection: AdminConnection, key: Key | None) -> bool:
-    """Whether the pooler, or this database, is paused. Raises AdminError."""
-    found = await held(connection)
-    return found.state != "active" if key is None else key in found.paused

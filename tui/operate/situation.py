@@ -144,25 +144,27 @@ class Held:
     disabled: tuple[str, ...]
 
 
-async def held(connection: AdminConnection) -> Held:
+async def held(connection: AdminConnection, *, probe: bool = True) -> Held:
     """Ask what is paused, and disabled. Raises AdminError.
 
     PgBouncer 1.18 has no SHOW STATE: there a PAUSE of the admin database is refused with a different error
-    when everything is paused. It leaves a line in the log, so this is not for every second.
+    when everything is paused. It leaves a line in the log, so this is not for every second. Without `probe`
+    that is not tried, and such a pooler seems to be active.
     """
     databases = [row for row in (await connection.rows("SHOW DATABASES")).dicts() if row["name"] != DATABASE]
     return Held(
-        state=await pooler_state(connection),
+        state=await _pooler_state(connection, probe),
         paused=tuple(row["name"] for row in databases if row.get("paused")),
         disabled=tuple(row["name"] for row in databases if row.get("disabled")),
     )
 
 
-async def pooler_state(connection: AdminConnection) -> str:
-    """`active`, `paused` or `suspended`. Raises AdminError."""
+async def _pooler_state(connection: AdminConnection, probe: bool) -> str:
     if connection.capabilities.has_table("STATE"):
         states = (await connection.rows("SHOW STATE")).pairs()
         return next((name for name in ("suspended", "paused") if states.get(name) == "yes"), "active")
+    if not probe:
+        return "active"
     try:
         await connection.run(_PAUSE_PROBE, 10.0)
     except AdminError as error:

@@ -12,8 +12,10 @@ from textual.widget import Widget
 from textual.widgets import Footer
 
 from tui.watch.moment import Moment
+from tui.widgets.action_bar import ActionBar
 from tui.widgets.alert_strip import AlertStrip
 from tui.widgets.frame import Banner, NavBar, Place, TitleBar
+from tui.widgets.job_bar import JobBar, LeftoverBar
 
 if TYPE_CHECKING:
     from tui.app import Console
@@ -59,8 +61,11 @@ class ConsoleScreen(Screen[None]):
         yield NavBar(PLACES, self.place)
         yield Banner()
         yield AlertStrip()
+        yield LeftoverBar()
         with Vertical(id="body"):
             yield from self.compose_body()
+        yield JobBar()
+        yield ActionBar()
         yield Footer(compact=True, show_command_palette=False)
 
     def compose_body(self) -> Iterable[Widget]:
@@ -77,6 +82,9 @@ class ConsoleScreen(Screen[None]):
         self.query_one(Banner).show(console.link, console.moment, console.settings.clock.seconds())
         if not self.shows_alerts:
             self.query_one(AlertStrip).show(console.lookout)
+        self.query_one(LeftoverBar).show(console.desk.leftovers)
+        self.query_one(JobBar).show(console.desk.running)
+        self.query_one(ActionBar).show(console.desk.buttons(self.rows_are))
         self.set_class(console.is_stale, "-stale")
 
     def show_moment(self, moment: Moment) -> None:
@@ -84,4 +92,8 @@ class ConsoleScreen(Screen[None]):
 
     def selected_rows(self) -> list[Mapping[str, Any]]:
         """The rows that an action would be about: those that are selected, or else the one of the cursor."""
+        return []
+
+    def selection_notes(self) -> list[str]:
+        """What somebody who acts on them should know, a sentence each."""
         return []

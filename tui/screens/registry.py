@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tui.screens.alerts import AlertsScreen
+from tui.screens.audit import AuditScreen
 from tui.screens.base import ConsoleScreen
 from tui.screens.logs import LogsScreen
 from tui.screens.overview import OverviewScreen
@@ -21,10 +22,6 @@ from tui.screens.tables import (
 
 class ConfigScreen(ConsoleScreen):
     place = "config"
-
-
-class AuditScreen(ConsoleScreen):
-    place = "audit"
 
 
 SCREENS: Final[Mapping[str, type[ConsoleScreen]]] = {

@@ -168,6 +168,10 @@ class TableScreen(ConsoleScreen):
         key = None if self._grouped else self.query_one(SnapshotTable).cursor_key
         return None if key is None else self.row(key)
 
+    def selection_notes(self) -> list[str]:
+        hidden = 0 if self._grouped else self.query_one(SnapshotTable).hidden_selected
+        return [f"{hidden} of the selected are hidden by the filter."] if hidden else []
+
     def row(self, key: Key) -> Mapping[str, Any] | None:
         """The row under `key` as it is now, by column name; None when it has gone."""
         values = self._snapshot.row(key)

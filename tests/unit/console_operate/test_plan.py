@@ -40,7 +40,7 @@ async def test_a_database(pooler: FakePooler, connection: AdminConnection) -> No
     assert plan.effect == ("413 clients (37 with a server, 12 waiting), 41 servers",)
     assert (plan.risk, plan.typed) == (Risk.NAME, "app")
     assert plan.undo == "RESUME app. Clients have to connect again."
-    assert plan.title == "Kill database app"
+    assert plan.title == "Kill: database app"
     assert pooler.commands == []
 
 
@@ -188,7 +188,7 @@ async def test_a_shutdown_is_answered_by_the_end(
     pooler: FakePooler, connection: AdminConnection, operator: Operator
 ) -> None:
     plan = await planned(connection, "SHUTDOWN", Subject.pooler(), {"variant": ""})
-    assert (plan.title, plan.typed) == ("Shut down the whole pooler immediately", POOLER)
+    assert (plan.title, plan.typed) == ("Shut down: the whole pooler, immediately", POOLER)
     pooler.refuse("SHUTDOWN", AdminError("connection lost", lost=True))
     assert await carry_out(connection, plan, operator) == (
         Outcome("SHUTDOWN", "the whole pooler", Result.DONE, "SHUTDOWN"),
@@ -228,7 +228,7 @@ async def test_set_says_what_it_was(
     )
     arguments = {"key": "max_client_conn", "value": "200"}
     plan = await planned(connection, "SET", Subject.pooler(), arguments)
-    assert plan.title == "Set max_client_conn"
+    assert plan.title == "Set: max_client_conn"
     assert texts(plan) == ["SET max_client_conn = '200'"]
     assert plan.undo == "SET max_client_conn = '100'"
     assert plan.effect[0] == "max_client_conn is 100 now, its default is 100"
