@@ -15,7 +15,10 @@ from tui.admin.table import Table
 from tui.admin.target import DATABASE
 from tui.admin.thread import AdminThread
 from tui.remembered import Remembered
+from tui.screens.ask import Ask
 from tui.screens.base import PLACES, ConsoleScreen
+from tui.screens.config import ConfigScreen
+from tui.screens.editor import EditorScreen
 from tui.screens.help import HelpScreen
 from tui.screens.leave import LeaveScreen
 from tui.screens.registry import SCREENS
@@ -57,6 +60,8 @@ class Console(App[None]):
         self.remembered = Remembered(settings.state_dir)
         self.moment: Moment | None = None
         self.frozen = False
+        self.editors: set[EditorScreen] = set()
+        """Those that are open, on whatever screen."""
         self._thread = AdminThread()
         self._feed = Feed(settings.target, settings.connect, settings.clock)
         self._watcher = Watcher(
@@ -168,6 +173,20 @@ class Console(App[None]):
 
     # Keys
 
+    async def action_quit(self) -> None:
+        """Leave, but not without a question when something would be lost."""
+        unsaved = [path for editor in self.editors for path in editor.unsaved]
+        if not unsaved:
+            self.exit()
+            return
+
+        def decided(answer: str | None) -> None:
+            if answer == "leave":
+                self.exit()
+
+        text = f"Not saved: {', '.join(unsaved)}"
+        self.push_screen(Ask("Quit?", text, [("stay", "Stay"), ("leave", "Quit, and lose it")]), decided)
+
     def action_go(self, place: str) -> None:
         self.switch_mode(place)
 
@@ -195,6 +214,7 @@ class Console(App[None]):
         yield from super().get_system_commands(screen)
         for place in PLACES:
             yield SystemCommand(place.title, f"Go to {place.title} ({place.key})", self._going(place.name))
+        yield SystemCommand("Edit pgbouncer.ini", "Open the configuration file in the editor", self._edit)
 
     async def action_quit(self) -> None:
         """Leave, unless a pooler would go down with the console: then ask."""
@@ -221,3 +241,8 @@ class Console(App[None]):
 
     def _going(self, place: str) -> Callable[[], None]:
         return lambda: self.action_go(place)
+
+    async def _edit(self) -> None:
+        await self.switch_mode("config")
+        if isinstance(self.screen, ConfigScreen):
+            self.screen.action_edit()

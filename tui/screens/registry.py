@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tui.screens.base import ConsoleScreen
+from tui.screens.config import ConfigScreen
 from tui.screens.logs import LogsScreen
 from tui.screens.tables import (
     ClientsScreen,
@@ -19,10 +20,6 @@ from tui.screens.tables import (
 
 class OverviewScreen(ConsoleScreen):
     place = "overview"
-
-
-class ConfigScreen(ConsoleScreen):
-    place = "config"
 
 
 class AuditScreen(ConsoleScreen):
