@@ -19,7 +19,10 @@ from tui.desk import Desk, JobChanged
 from tui.operate.actions import ACTIONS
 from tui.remembered import Remembered
 from tui.screens.alerts import AlertsScreen
+from tui.screens.ask import Ask
 from tui.screens.base import PLACES, ConsoleScreen
+from tui.screens.config import ConfigScreen
+from tui.screens.editor import EditorScreen
 from tui.screens.help import HelpScreen
 from tui.screens.leave import LeaveScreen
 from tui.screens.registry import SCREENS
@@ -84,6 +87,8 @@ class Console(App[None]):
         """The place to go back to from the alerts."""
         self.frozen = False
         self.desk = Desk(self)
+        self.editors: set[EditorScreen] = set()
+        """Those that are open, on whatever screen."""
         self._thread = AdminThread()
         self._feed = Feed(settings.target, settings.connect, settings.clock)
         self._watcher = Watcher(
@@ -219,6 +224,20 @@ class Console(App[None]):
 
     # Keys
 
+    async def action_quit(self) -> None:
+        """Leave, but not without a question when something would be lost."""
+        unsaved = [path for editor in self.editors for path in editor.unsaved]
+        if not unsaved:
+            self.exit()
+            return
+
+        def decided(answer: str | None) -> None:
+            if answer == "leave":
+                self.exit()
+
+        text = f"Not saved: {', '.join(unsaved)}"
+        self.push_screen(Ask("Quit?", text, [("stay", "Stay"), ("leave", "Quit, and lose it")]), decided)
+
     def action_go(self, place: str) -> None:
         self.switch_mode(place)
 
@@ -278,6 +297,7 @@ class Console(App[None]):
             yield SystemCommand(f"{action.title} ({action.key})", action.help, self._doing(action.verb))
         yield SystemCommand("Actions (x)", "All actions for what is selected", self.action_actions)
         yield SystemCommand("Jobs (J)", "PAUSE, SUSPEND and what else takes its time", self.action_jobs)
+        yield SystemCommand("Edit pgbouncer.ini", "Open the configuration file in the editor", self._edit)
 
     async def action_quit(self) -> None:
         """Leave, unless a job or a pooler would go down with the console: then ask."""
@@ -312,3 +332,8 @@ class Console(App[None]):
 
     def _going(self, place: str) -> Callable[[], None]:
         return lambda: self.action_go(place)
+
+    async def _edit(self) -> None:
+        await self.switch_mode("config")
+        if isinstance(self.screen, ConfigScreen):
+            self.screen.action_edit()

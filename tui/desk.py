@@ -19,7 +19,7 @@ from tui.operate.operator import Operator
 from tui.operate.outcome import Outcome, Result
 from tui.operate.plan import Plan, carry_out, make_plan
 from tui.operate.subject import Kind, Subject, row_key
-from tui.screens.ask import ActionMenu, Choice, SetForm
+from tui.screens.action_menu import ActionMenu, Choice, SetForm
 from tui.screens.choose import ChooseOne
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.job import JobsLeaveScreen, JobsScreen

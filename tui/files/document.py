@@ -6,13 +6,13 @@ import difflib
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Final
 
 from pooler.config.ini import Reader, read_bytes
 
-MAX_BYTES: Final = 4 * 1024 * 1024
+MAX_BYTES: Final = 1024 * 1024
 """What is larger is no configuration that anybody edits by hand."""
 
 _CONTROL_PICTURES: Final = 0x2400
@@ -60,6 +60,11 @@ class Document:
             raise DocumentProblem(
                 f"{self.path}:{line}: the file is not UTF-8, and has no {whole[error.start]!r}"
             ) from None
+
+    def saved(self, text: str) -> Document:
+        """The document once `text` has been written; it goes on being read as it was."""
+        ends = tuple(self._ends_of(text.split("\n"))[:-1])
+        return replace(self, data=self.encode(text), text=text, ends=ends)
 
     def _ends_of(self, lines: Sequence[str]) -> list[str]:
         """The line ends of another text of this file; its last line has none."""

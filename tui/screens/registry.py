@@ -8,6 +8,7 @@ from typing import Final
 from tui.screens.alerts import AlertsScreen
 from tui.screens.audit import AuditScreen
 from tui.screens.base import ConsoleScreen
+from tui.screens.config import ConfigScreen
 from tui.screens.logs import LogsScreen
 from tui.screens.overview import OverviewScreen
 from tui.screens.tables import (
@@ -18,11 +19,6 @@ from tui.screens.tables import (
     StatsScreen,
     UsersScreen,
 )
-
-
-class ConfigScreen(ConsoleScreen):
-    place = "config"
-
 
 SCREENS: Final[Mapping[str, type[ConsoleScreen]]] = {
     screen.place: screen

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from tui.admin.table import Table
 from tui.admin.words import short_duration, size
+from tui.files import running
 from tui.widgets.columns import Column, Kind, Level, plain
 
 MICROSECONDS: Final = 1_000_000
@@ -81,6 +82,10 @@ def _micro(value: Any) -> str:
     return "–" if value is None else short_duration(float(value))
 
 
+def _differs(value: Any) -> Level:
+    return Level.WARNING if value == running.FILE else Level.MUTED
+
+
 _WAITING = number(level=_limits(1, 20))
 _WAIT = number(_seconds, _limits(1, 5))
 _SIZE = number(_bytes)
@@ -97,6 +102,8 @@ _COLUMNS: Final[Mapping[str, Column]] = {
     "connect_time": Column("", format=_time),
     "request_time": Column("", format=_time),
     "application_name": Column("", max_width=28),
+    "differs": Column("", level=_differs),
+    "help": Column("", max_width=100),
     "total_received": _SIZE,
     "total_sent": _SIZE,
     "avg_recv": _SIZE,
@@ -208,6 +215,14 @@ STATS = Spec(
     ("database", "avg_xact_count", "avg_query_count", "avg_query_time", "avg_wait_time"),
     "avg_query_count",
     True,
+)
+CONFIG = Spec(
+    "CONFIG",
+    "Settings",
+    ("key",),
+    ("key", "value", "differs", "file", "default", "changeable", "help"),
+    ("key", "value", "differs", "file"),
+    groups=("differs", "changeable", "source"),
 )
 
 

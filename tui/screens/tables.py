@@ -137,6 +137,10 @@ class TableScreen(ConsoleScreen):
         return self.spec.key if set(self.spec.key) <= set(table.columns) else ("ptr", "connect_time")
 
     def _show_counts(self, view: View) -> None:
+        self.query_one("#counts", Static).update(safe(self.counts(view)))
+
+    def counts(self, view: View) -> str:
+        """What the last line says: how many rows there are, and which of them are seen."""
         total, shown = len(self._snapshot), len(view)
         if self._grouped:
             text = f"{total} {self.spec.title.lower()} by {self._grouped}: {shown}; enter shows those of one"
@@ -148,7 +152,7 @@ class TableScreen(ConsoleScreen):
         if selected:
             hidden = self.query_one(SnapshotTable).hidden_selected
             text += f" · {selected} selected" + (f", {hidden} of them hidden by the filter" if hidden else "")
-        self.query_one("#counts", Static).update(safe(text))
+        return text
 
     @on(SnapshotTable.SelectionChanged)
     def _selection_changed(self) -> None:

@@ -16,7 +16,7 @@ from tui.admin.errors import AdminError
 from tui.app import Console
 from tui.operate.actions import ACTIONS
 from tui.operate.jobs import State
-from tui.screens.ask import ActionMenu, SetForm
+from tui.screens.action_menu import ActionMenu, SetForm
 from tui.screens.choose import ChooseOne
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.job import JobsLeaveScreen, JobsScreen

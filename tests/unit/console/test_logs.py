@@ -222,7 +222,7 @@ async def test_the_log_of_a_pooler_elsewhere_is_asked_for_and_only_what_is_new()
     async with driven(pooler) as (console, pilot):
         await press(pilot, "9")
         assert "12:00:00 LOG process up" in text(console)
-        assert "SHOW LOG (the pooler has no log file: its setting logfile is empty) · 1 lines" in text(
+        assert "1 lines · SHOW LOG (the pooler has no log file: its setting logfile is empty)" in text(
             console
         )
         pooler.answers["SHOW LOG WHERE line >= 1"] = Table(LOG_COLUMNS, [first, second])
@@ -261,12 +261,12 @@ async def test_a_pooler_without_either_says_why() -> None:
         assert "and this pooler has no SHOW LOG" in shown
 
 
-async def test_a_file_that_cannot_be_read_gives_way_to_the_table(tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_read_gives_way_to_the_table() -> None:
     pooler = with_log((1, "12:00:00", "LOG", "from the table"))
-    async with driven(pooler, log=tmp_path) as (console, pilot):
+    async with driven(pooler, log=Path("/")) as (console, pilot):
         await press(pilot, "9")
         assert "from the table" in text(console)
-        assert f"SHOW LOG ({tmp_path} is a directory)" in text(console)
+        assert "SHOW LOG (/ is a directory)" in text(console)
 
 
 async def test_the_source_can_be_changed(log: Path) -> None:

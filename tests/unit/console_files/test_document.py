@@ -83,6 +83,14 @@ def test_a_file_that_is_not_utf_8_keeps_its_bytes_and_takes_only_what_it_can_hol
         document.encode(document.text.replace("x=1", "x=€"))
 
 
+def test_what_was_saved_is_the_new_beginning_in_the_same_encoding() -> None:
+    document = document_of("a.ini", b"\xfc\r\n\xc3\xa4\n")
+    saved = document.saved("x\n\xc3\xa4\nnew")
+    assert saved.data == b"x\r\n\xc3\xa4\nnew"
+    assert saved.encoding == "latin-1"
+    assert saved.encode(saved.text) == saved.data
+
+
 def test_a_stand_in_is_never_a_character_that_the_file_has() -> None:
     document = document_of("a.ini", "\x1b is not ␛".encode())
     assert document.stand_ins == {"\x1b": "\ue000"}
