@@ -14,6 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from cli.scripts.session import DONE, REFUSED, USAGE, failed
+from cli.terminal import on_terminal
 from tui.admin.errors import TargetError
 from tui.admin.ini_target import log_file
 from tui.admin.target import parse_target
@@ -64,7 +65,7 @@ def run_console(options: ConsoleOptions, environ: Mapping[str, str] = os.environ
         return failed(str(error), USAGE)
     if options.web:
         return _web(options, profile, settings, environ)
-    return _open(settings, environ)
+    return open_console(settings, environ)
 
 
 # Settings --------------------------------------------------------------------------------------------------
@@ -119,7 +120,9 @@ def state_dir(environ: Mapping[str, str]) -> Path:
 # Ways to run -----------------------------------------------------------------------------------------------
 
 
-def _open(settings: ConsoleSettings, environ: Mapping[str, str], hosted: HostedPooler | None = None) -> int:
+def open_console(
+    settings: ConsoleSettings, environ: Mapping[str, str] = os.environ, hosted: HostedPooler | None = None
+) -> int:
     """Run the console until it is left, its terminal is gone, or a signal ends it."""
     from tui.app import Console
     from tui.terminal import TerminalWatch
@@ -157,11 +160,6 @@ def _connect_signals(hosted: HostedPooler, watch: TerminalWatch) -> None:
     signal.signal(signal.SIGHUP, on_hangup)
 
 
-def on_terminal(environ: Mapping[str, str]) -> bool:
-    """Whether there is a terminal, or a browser in place of it."""
-    return "TEXTUAL_DRIVER" in environ or all(os.isatty(descriptor) for descriptor in (0, 1, 2))
-
-
 def _serve(options: ConsoleOptions, profile: Profile, environ: Mapping[str, str]) -> int:
     """The console, and the pooler that it looks at."""
     from cli.hosting import HostedPooler, HostingError
@@ -174,7 +172,7 @@ def _serve(options: ConsoleOptions, profile: Profile, environ: Mapping[str, str]
     except HostingError as error:
         return failed(str(error), REFUSED)
     settings = replace(settings_of(options, profile, environ), target=hosted.target(environ), hosted=hosted)
-    status = _open(settings, environ, hosted)
+    status = open_console(settings, environ, hosted)
     hosted.stop(at_once=True)
     hosted.wait()
     return status

@@ -94,17 +94,25 @@ def console(
 
 @app.command()
 def demo(
-    seconds: Annotated[float, typer.Option(min=0.1, help="How long the load lasts.")] = 15.0,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, help="How long the load lasts, without the console.")
+    ] = 15.0,
     clients: Annotated[int, typer.Option(min=1, help="Clients of the load.")] = 50,
     pool_size: Annotated[int, typer.Option(min=1, help="Servers that they share.")] = 5,
     headless: Annotated[
-        bool, typer.Option("--headless", help="Progress bar and tables, nothing else.")
+        bool, typer.Option("--headless", help="Progress bar and tables, no console.")
     ] = False,
 ) -> None:
-    """Run a throw-away PostgreSQL, the pooler and a load that checks every answer."""
-    from cli.demo.command import run_demo
+    """Run a throw-away PostgreSQL, the pooler and a load that checks every answer, under the console."""
+    from cli.terminal import on_terminal
 
-    raise typer.Exit(run_demo(seconds, clients, pool_size))
+    if headless or not on_terminal():
+        from cli.demo.command import run_demo
+
+        raise typer.Exit(run_demo(seconds, clients, pool_size))
+    from cli.demo.live import run_live_demo
+
+    raise typer.Exit(run_live_demo(clients, pool_size))
 
 
 @app.command()

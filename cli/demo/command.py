@@ -6,7 +6,6 @@ import asyncio
 import signal
 from collections.abc import Sequence
 from contextlib import closing, suppress
-from pathlib import Path
 
 from rich.columns import Columns
 from rich.console import Console
@@ -14,10 +13,12 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from cli.admin_query import AdminQueryError, Row, fetch
+from cli.demo.config import write_config
 from cli.demo.load import LoadReport, Target, prepare, run_load
 from cli.demo.pg_programs import PostgresMissing
 from cli.demo.postgres import PostgresFailed, TemporaryPostgres
 from cli.demo.throwaway import ReservedPort
+from cli.demo.verdict import print_verdict
 from pooler.service.embed import PoolerThread
 
 _DATABASE = "demo"
@@ -37,7 +38,8 @@ def run_demo(seconds: float, clients: int, pool_size: int, console: Console | No
     try:
         with TemporaryPostgres() as postgres, closing(ReservedPort()) as reserved:
             console.print(f"PostgreSQL on port {postgres.port}: {postgres.sql('SHOW server_version')[0][0]}")
-            config = _write_config(postgres, reserved.number, clients, pool_size)
+            databases = {_DATABASE: ""}
+            config = write_config(postgres, reserved.number, clients, pool_size, databases)
             with PoolerThread(str(config)) as pooler:
                 console.print(f"pooler on port {pooler.port}: {clients} clients over {pool_size} servers")
                 target = Target("127.0.0.1", pooler.port, _USER, _DATABASE)
@@ -45,33 +47,6 @@ def run_demo(seconds: float, clients: int, pool_size: int, console: Console | No
     except (PostgresMissing, PostgresFailed, AdminQueryError, OSError) as error:
         console.print(str(error), style="red", markup=False)
         return 1
-
-
-def _write_config(postgres: TemporaryPostgres, port: int, clients: int, pool_size: int) -> Path:
-    """The pooler's files, inside the server's directory, so that they go with it."""
-    directory = postgres.directory / "pooler"
-    directory.mkdir()
-    (directory / "userlist.txt").write_text(f'"{_USER}" ""\n')
-    config = directory / "pgbouncer.ini"
-    config.write_text(
-        f"""\
-[databases]
-{_DATABASE} = host=127.0.0.1 port={postgres.port} dbname=postgres
-
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {port}
-unix_socket_dir = {directory}
-auth_type = trust
-auth_file = {directory}/userlist.txt
-admin_users = {_USER}
-logfile = {directory}/pooler.log
-pool_mode = transaction
-default_pool_size = {pool_size}
-max_client_conn = {clients + 10}
-"""
-    )
-    return config
 
 
 async def _watch_load(console: Console, target: Target, report: LoadReport, seconds: float) -> int:
@@ -89,7 +64,7 @@ async def _watch_load(console: Console, target: Target, report: LoadReport, seco
         _transposed("SHOW STATS, afterwards", stats),
     )
     console.print(Columns(tables))
-    _print_verdict(console, report)
+    print_verdict(console, report)
     return 0 if report.clean else 1
 
 
@@ -146,17 +121,3 @@ def _transposed(title: str, answer: Answer) -> Table:
 
 def _cells(values: Sequence[str | None]) -> list[str]:
     return ["" if value is None else value for value in values]
-
-
-def _print_verdict(console: Console, report: LoadReport) -> None:
-    for text, times in report.errors.most_common():
-        console.print(f"{times} × {text}", style="red", markup=False)
-    for example in report.examples:
-        console.print(example, style="red", markup=False)
-    console.print(
-        f"{report.sent} queries by {report.clients} clients: {report.matched} got their own token,"
-        f" {report.mismatched} did not, {report.errors.total()} errors",
-        style="green" if report.clean else "red",
-    )
-    median, slow = (f"{report.percentile(percent) * 1000:.1f} ms" for percent in (50, 99))
-    console.print(f"latency, waiting for a server included: median {median}, 99 % below {slow}")

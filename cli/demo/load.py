@@ -6,8 +6,8 @@ import asyncio
 import random
 import secrets
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterator, MutableSequence
 from dataclasses import dataclass, field
 from itertools import count
 from statistics import quantiles
@@ -17,6 +17,7 @@ import asyncpg
 
 _ACCOUNTS = 1000
 _EXAMPLES = 5
+_LATENCIES = 1_000_000
 # A reply that never comes is an error of the pooler, not a reason to wait for ever.
 _PATIENCE_SECONDS = 30.0
 # Between an error and the client's next connection.
@@ -30,7 +31,8 @@ _READ = "SELECT $1::text, changes FROM pooldeck_demo WHERE id = $2"
 _WRITE = "UPDATE pooldeck_demo SET changes = changes + 1, token = $1::text WHERE id = $2 RETURNING token"
 _READ_BACK = "SELECT $1::text FROM pooldeck_demo WHERE id = $2 AND token = $3::text"
 _MANY_ROWS = "SELECT $1::text, repeat('x', n) FROM generate_series(1, 200) n"
-_SLOW = "SELECT $1::text, pg_sleep(0.25)"
+_SLOW = "SELECT $1::text, pg_sleep($2::float8)"
+_SLOW_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Target:
     port: int
     user: str
     database: str
+    application: str = "pooldeck demo"
 
 
 @dataclass
@@ -53,8 +56,8 @@ class LoadReport:
     mismatched: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     """How often which error was met, by its text; connections that could not be made are among them."""
-    latencies: list[float] = field(default_factory=list)
-    """Seconds from query to answer, for each query that was answered, waiting for a server included."""
+    latencies: MutableSequence[float] = field(default_factory=lambda: deque(maxlen=_LATENCIES))
+    """Seconds from query to answer, of the last queries that were answered, waiting for a server included."""
     examples: list[str] = field(default_factory=list)
     """The first few mismatches, in words."""
 
@@ -88,12 +91,20 @@ async def run_load(target: Target, report: LoadReport, seconds: float, stop: asy
     """
     timer = asyncio.get_running_loop().call_later(seconds, stop.set)
     try:
-        await asyncio.gather(*(_run_client(target, number, report, stop) for number in range(report.clients)))
+        await asyncio.gather(*(run_client(target, number, report, stop) for number in range(report.clients)))
     finally:
         timer.cancel()
 
 
-async def _run_client(target: Target, number: int, report: LoadReport, stop: asyncio.Event) -> None:
+async def run_client(
+    target: Target,
+    number: int,
+    report: LoadReport,
+    stop: asyncio.Event,
+    work: Callable[[LoadClient], Awaitable[None]] | None = None,
+) -> None:
+    """One client, until `stop` is set: it does `work` again and again, or what its class has."""
+    work = work or LoadClient.work
     sequence = count(1)
     while not stop.is_set():
         connection: asyncpg.Connection[Any] | None = None
@@ -102,7 +113,7 @@ async def _run_client(target: Target, number: int, report: LoadReport, stop: asy
             connection = await _connect(target)
             client = LoadClient(connection, number, report, sequence)
             while not stop.is_set():
-                await client.work()
+                await work(client)
             await connection.close()
         except Exception as error:
             report.errors[f"{type(error).__name__}: {error}"] += 1
@@ -136,14 +147,18 @@ class LoadClient:
     async def many_rows(self) -> None:
         await self._ask(_MANY_ROWS)
 
-    async def slow(self) -> None:
-        await self._ask(_SLOW)
+    async def slow(self, seconds: float = _SLOW_SECONDS) -> None:
+        await self._ask(_SLOW, seconds)
 
-    async def transaction(self) -> None:
-        """Write, then read back before the commit: only the server that took the write can show it."""
+    async def transaction(self, seconds: float = 0.0) -> None:
+        """Write, then read back before the commit: only the server that took the write can show it.
+
+        In between the client does something else for so long.
+        """
         account = _account()
         async with self._connection.transaction():
             written = await self._ask(_WRITE, account)
+            await asyncio.sleep(seconds)
             await self._ask(_READ_BACK, account, written)
 
     async def _ask(self, sql: str, *arguments: object) -> str:
@@ -185,6 +200,7 @@ async def _connect(target: Target) -> asyncpg.Connection[Any]:
         database=target.database,
         timeout=_PATIENCE_SECONDS,
         command_timeout=_PATIENCE_SECONDS,
+        server_settings={"application_name": target.application},
     )
 
 

@@ -15,6 +15,7 @@ from textual.widgets import Static
 from tui.admin.table import Table
 from tui.admin.words import duration
 from tui.screens import specs
+from tui.screens.backend import BackendScreen
 from tui.screens.base import ConsoleScreen
 from tui.screens.choose import ChooseColumns, ChooseOne
 from tui.screens.detail import RowDetail
@@ -375,13 +376,24 @@ class ClientsScreen(_Linked):
 
 
 class ServersScreen(_Linked):
-    """Connections to PostgreSQL; `l` goes to the client that one works for."""
+    """Connections to PostgreSQL; `l` goes to the client that one works for, `b` asks PostgreSQL about it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("b", "backend", "In PostgreSQL", id="screen.backend"),
+    ]
 
     place = "servers"
     rows_are = "server"
     spec = specs.SERVERS
     wants = frozenset({"SERVERS"})
     other = "clients"
+
+    def action_backend(self) -> None:
+        rows = self.selected_rows()
+        if rows:
+            self.app.push_screen(BackendScreen(rows[0]))
+        else:
+            self.notify("Put the cursor on a server first", markup=False)
 
 
 class DatabasesScreen(_WithConnections):
