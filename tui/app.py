@@ -13,18 +13,16 @@ from textual.screen import Screen
 from tui.admin.errors import AdminError
 from tui.admin.overview import state_of
 from tui.admin.table import Table
-from tui.admin.target import DATABASE
 from tui.admin.thread import AdminThread
 from tui.desk import Desk, JobChanged
+from tui.leaving import leave
 from tui.operate.actions import ACTIONS
 from tui.remembered import Remembered
 from tui.screens.alerts import AlertsScreen
-from tui.screens.ask import Ask
 from tui.screens.base import PLACES, ConsoleScreen
 from tui.screens.config import ConfigScreen
 from tui.screens.editor import EditorScreen
 from tui.screens.help import HelpScreen
-from tui.screens.leave import LeaveScreen
 from tui.screens.registry import SCREENS
 from tui.settings import ConsoleSettings
 from tui.themes import DARK, THEMES
@@ -225,18 +223,7 @@ class Console(App[None]):
     # Keys
 
     async def action_quit(self) -> None:
-        """Leave, but not without a question when something would be lost."""
-        unsaved = [path for editor in self.editors for path in editor.unsaved]
-        if not unsaved:
-            self.exit()
-            return
-
-        def decided(answer: str | None) -> None:
-            if answer == "leave":
-                self.exit()
-
-        text = f"Not saved: {', '.join(unsaved)}"
-        self.push_screen(Ask("Quit?", text, [("stay", "Stay"), ("leave", "Quit, and lose it")]), decided)
+        self.run_worker(leave(self), "leave", group="leave")
 
     def action_go(self, place: str) -> None:
         self.switch_mode(place)
@@ -281,7 +268,7 @@ class Console(App[None]):
         screen = self._screen_below()
         if screen is None:
             return "", [], []
-        return screen.rows_are, screen.selected_rows(), screen.selection_notes()
+        return screen.acts_on, screen.selected_rows(), screen.selection_notes()
 
     def action_next_theme(self) -> None:
         names = [theme.name for theme in THEMES]
@@ -298,34 +285,6 @@ class Console(App[None]):
         yield SystemCommand("Actions (x)", "All actions for what is selected", self.action_actions)
         yield SystemCommand("Jobs (J)", "PAUSE, SUSPEND and what else takes its time", self.action_jobs)
         yield SystemCommand("Edit pgbouncer.ini", "Open the configuration file in the editor", self._edit)
-
-    async def action_quit(self) -> None:
-        """Leave, unless a job or a pooler would go down with the console: then ask."""
-        self.run_worker(self._quit(), "quit", group="quit", exclusive=True)
-
-    async def _quit(self) -> None:
-        if not await self.desk.may_leave():
-            return
-        hosted = self.settings.hosted
-        if hosted is None or not hosted.running:
-            self.exit()
-        elif not isinstance(self.screen, LeaveScreen):
-            self.push_screen(LeaveScreen(self._data_clients()), self._stop_hosted)
-
-    def _stop_hosted(self, at_once: bool | None) -> None:
-        """The console ends when the pooler has: whoever hosts it sees to that."""
-        hosted = self.settings.hosted
-        if at_once is None or hosted is None:
-            return
-        hosted.stop(at_once=at_once)
-        self.notify("The pooler is shutting down; this console ends with it.", markup=False)
-
-    def _data_clients(self) -> int | None:
-        pools = None if self.moment is None else self.moment.table("POOLS")
-        if pools is None:
-            return None
-        rows = [row for row in pools.dicts() if row["database"] != DATABASE]
-        return sum(int(row["cl_active"]) + int(row["cl_waiting"]) for row in rows)
 
     def _doing(self, verb: str) -> Callable[[], None]:
         return lambda: self.action_act(verb)

@@ -53,6 +53,11 @@ class ConsoleScreen(Screen[None]):
     """What a row is: `client`, `server`, `database`, `pool`, `user`; nothing where there are no such rows."""
 
     @property
+    def acts_on(self) -> str:
+        """What keys that act are about at this moment: rows of that kind; empty for the whole pooler."""
+        return self.rows_are
+
+    @property
     def console(self) -> Console:
         return cast("Console", self.app)
 
@@ -84,7 +89,7 @@ class ConsoleScreen(Screen[None]):
             self.query_one(AlertStrip).show(console.lookout)
         self.query_one(LeftoverBar).show(console.desk.leftovers)
         self.query_one(JobBar).show(console.desk.running)
-        self.query_one(ActionBar).show(console.desk.buttons(self.rows_are))
+        self.query_one(ActionBar).show(console.desk.buttons(self.acts_on))
         self.set_class(console.is_stale, "-stale")
 
     def show_moment(self, moment: Moment) -> None:

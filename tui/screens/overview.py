@@ -218,6 +218,11 @@ class OverviewScreen(ConsoleScreen):
         snapshot = Snapshot(columns, prepared_rows, _TOP.key)
         self.query_one(SnapshotTable).show(arrange(snapshot, Arrangement(columns=shown)))
 
+    @property
+    def acts_on(self) -> str:
+        """Without a pool under the cursor it is the whole pooler that is looked at."""
+        return self.rows_are if self.selected_rows() else ""
+
     def selected_rows(self) -> list[Mapping[str, Any]]:
         table = self.query_one(SnapshotTable)
         keys = table.selected_keys or {table.cursor_key}
