@@ -16,7 +16,7 @@ from tui.admin.words import duration
 from tui.screens.base import ConsoleScreen
 from tui.screens.goto import show_pool
 from tui.watch.alerts import Alert
-from tui.watch.moment import Moment
+from tui.watch.lookout import Lookout
 from tui.watch.rules import AlertKey, Severity
 from tui.widgets.alert_strip import headline
 from tui.widgets.cells import safe
@@ -80,7 +80,6 @@ class AlertsScreen(ConsoleScreen):
     ]
 
     place = "alerts"
-    shows_alerts = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,9 +107,9 @@ class AlertsScreen(ConsoleScreen):
 
     # Showing
 
-    def show_moment(self, moment: Moment) -> None:
-        alarms = self.console.lookout.alarms
-        now = moment.at
+    def show_alerts(self, lookout: Lookout) -> None:
+        alarms = lookout.alarms
+        now = 0.0 if lookout.moment is None else lookout.moment.at
         rows = [
             (
                 *(alert.severity.word, alert.key.subject, alert.text, now - alert.since_at),
@@ -158,8 +157,7 @@ class AlertsScreen(ConsoleScreen):
         shown.update(Content.assemble(headline(alert), f"\n  {reason}" if reason else ""))
 
     def _show_again(self) -> None:
-        if self.console.moment is not None:
-            self.show_moment(self.console.moment)
+        self.show_alerts(self.console.lookout)
 
     # Keys
 

@@ -11,6 +11,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer
 
+from tui.watch.lookout import Lookout
 from tui.watch.moment import Moment
 from tui.widgets.action_bar import ActionBar
 from tui.widgets.alert_strip import AlertStrip
@@ -47,8 +48,6 @@ class ConsoleScreen(Screen[None]):
     """Its name in PLACES."""
     wants: ClassVar[frozenset[str]] = frozenset()
     """Tables of SHOW beyond those that every poll reads."""
-    shows_alerts: ClassVar[bool] = False
-    """Whether it has them in its body, so that the frame need not."""
     rows_are: ClassVar[str] = ""
     """What a row is: `client`, `server`, `database`, `pool`, `user`; nothing where there are no such rows."""
 
@@ -85,12 +84,15 @@ class ConsoleScreen(Screen[None]):
         console = self.console
         self.query_one(TitleBar).show(console.heading)
         self.query_one(Banner).show(console.link, console.moment, console.settings.clock.seconds())
-        if not self.shows_alerts:
-            self.query_one(AlertStrip).show(console.lookout)
+        self.show_alerts(console.lookout)
         self.query_one(LeftoverBar).show(console.desk.leftovers)
         self.query_one(JobBar).show(console.desk.running)
         self.query_one(ActionBar).show(console.desk.buttons(self.acts_on))
         self.set_class(console.is_stale, "-stale")
+
+    def show_alerts(self, lookout: Lookout) -> None:
+        """Show what is wrong, frozen or not: in the frame, unless the body has a place for it."""
+        self.query_one(AlertStrip).show(lookout)
 
     def show_moment(self, moment: Moment) -> None:
         """Show what the pooler has said: called after each poll while it is seen, and when it comes up."""

@@ -66,7 +66,7 @@ def lines(*parts: Content) -> Content:
     return Content("\n").join(parts)
 
 
-def state_line(moment: Moment) -> Content:
+def state_line(moment: Moment, shutdown: str) -> Content:
     """The state of the pooler, and the databases that are in another."""
     state = state_of(moment.table("STATE"))
     mark, style = {
@@ -74,6 +74,8 @@ def state_line(moment: Moment) -> Content:
         "unknown": ("● up", "$text-success"),
     }.get(state, (f"▲ {state.upper()}", "$text-warning bold"))
     parts: list[tuple[str, str]] = [(mark, style)]
+    if shutdown:
+        parts.append((f"   ✖ SHUTTING DOWN: {safe(shutdown)}", "$text-error bold"))
     for word, style in (("paused", "$text-warning bold"), ("disabled", "$text-warning")):
         names = [row["name"] for row in _rows(moment, "DATABASES") if row.get(word)]
         if names:

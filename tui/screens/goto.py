@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tui.screens.base import ConsoleScreen
 from tui.screens.tables import TableScreen
+from tui.widgets.filters import condition
 
 
 async def show_pool(screen: ConsoleScreen, database: str, user: str) -> None:
@@ -11,9 +12,5 @@ async def show_pool(screen: ConsoleScreen, database: str, user: str) -> None:
     await screen.app.switch_mode("pools")
     shown = screen.app.screen
     if isinstance(shown, TableScreen):
-        text = f"database={_quoted(database)}"
-        shown.filter_by(f"{text} user={_quoted(user)}" if user else text)
-
-
-def _quoted(name: str) -> str:
-    return f"'{name}'" if '"' in name else f'"{name}"'
+        wanted = condition("database", database)
+        shown.filter_by(f"{wanted} {condition('user', user)}" if user else wanted)

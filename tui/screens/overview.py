@@ -145,7 +145,6 @@ class OverviewScreen(ConsoleScreen):
 
     place = "overview"
     rows_are = "pool"
-    shows_alerts = True
 
     def compose_body(self) -> Iterable[Widget]:
         yield Static(id="state", markup=False)
@@ -170,12 +169,15 @@ class OverviewScreen(ConsoleScreen):
         if self.console.moment is not None:
             self.show_moment(self.console.moment)
 
+    def show_alerts(self, lookout: Lookout) -> None:
+        height = self.app.size.height
+        self.query_one(AlertList).show(lookout, 1 if height < 30 else 3 if height < 50 else 6)
+
     def show_moment(self, moment: Moment) -> None:
         lookout = self.console.lookout
         history = lookout.history
-        width, height = self.app.size
-        self.query_one("#state", Static).update(figures.state_line(moment))
-        self.query_one(AlertList).show(lookout, 1 if height < 30 else 3 if height < 50 else 6)
+        width = self.app.size.width
+        self.query_one("#state", Static).update(figures.state_line(moment, lookout.shutdown))
         self._write("rates", figures.rates(history, width - 2))
         self._write("times", figures.times(moment, history, width))
         self._write(

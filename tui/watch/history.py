@@ -65,7 +65,7 @@ METRICS: Final[Mapping[str, Metric]] = {
         Metric("clients", "clients", Unit.COUNT),
         Metric("query_time", "query time", Unit.SECONDS),
         Metric("xact_time", "transaction time", Unit.SECONDS),
-        Metric("wait_time", "wait per server assignment", Unit.SECONDS),
+        Metric("wait_time", "wait per assignment", Unit.SECONDS),
         Metric("idle_share", "idle in transaction", Unit.SHARE),
         Metric("busy_servers", "busy servers", Unit.COUNT),
         Metric("prepared_hits", "prepared statements found", Unit.SHARE),

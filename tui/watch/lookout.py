@@ -14,7 +14,16 @@ from tui.watch.moment import Moment
 from tui.watch.thresholds import AlertThresholds
 
 ASK_SECONDS: Final = 5.0
-"""Between two looks at the clients of a pool that has an alert."""
+"""Between two rounds of questions."""
+
+POOLER: Final[Pool] = ("", "")
+"""What a question is about that is about no pool."""
+
+_SHUTDOWN: Final = (
+    "SHOW AUDIT WHERE result = 'ok' AND (command ILIKE 'SHUTDOWN%'"
+    " OR \"user\" = 'signal' AND command IN ('SIGTERM', 'SIGINT')) ORDER BY time DESC LIMIT 1"
+)
+"""SHOW STATE does not say that the pooler waits for its last clients or servers; the audit does."""
 
 
 class Lookout:
@@ -24,6 +33,8 @@ class Lookout:
         self.history = History()
         self.alarms = Alarms(thresholds, clock)
         self.moment: Moment | None = None
+        self.shutdown = ""
+        """How the pooler was told to end, and by whom; empty if it was not, or cannot say."""
         self._clock = clock
         self._diagnosis = Diagnosis()
         self._asked_at: float | None = None
@@ -37,6 +48,7 @@ class Lookout:
     def lost(self, at: float) -> None:
         """Nothing is known until the next moment."""
         self.history.interrupt(at)
+        self.shutdown = ""
 
     @property
     def wanted(self) -> frozenset[str]:
@@ -44,10 +56,13 @@ class Lookout:
         return frozenset() if self.moment is None else self._diagnosis.wanted_tables(self.alarms, self.moment)
 
     def questions(self) -> dict[Pool, str]:
-        """What to ask now to explain alerts; nothing if that was done a moment ago."""
+        """What to ask now, by what it is about; nothing if that was done a moment ago."""
         if self.moment is None:
             return {}
         asked = self._diagnosis.questions(self.alarms, self.moment)
+        capabilities = self.moment.capabilities
+        if capabilities.sql and capabilities.has_table("AUDIT"):
+            asked[POOLER] = _SHUTDOWN
         now = self._clock()
         if not asked or (self._asked_at is not None and now - self._asked_at < ASK_SECONDS):
             return {}
@@ -56,7 +71,11 @@ class Lookout:
 
     def learn(self, pool: Pool, answer: Table) -> None:
         """What one of the questions came to."""
-        self._diagnosis.learn(pool, answer)
+        if pool != POOLER:
+            self._diagnosis.learn(pool, answer)
+            return
+        told = next(answer.dicts(), None)
+        self.shutdown = "" if told is None else "{command} by {user} from {addr}".format(**told)
 
     def explain(self, alert: Alert) -> str:
         """Why it is so, in one line; empty where nothing is known."""

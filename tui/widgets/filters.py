@@ -159,3 +159,15 @@ def _number_test(op: str, literal: int | float) -> Test:
     order = _ORDERS[op]
     # NaN is not equal to itself, and a decimal one raises when it is ordered.
     return lambda value: isinstance(value, _NUMBERS) and value == value and order(value, literal)
+
+
+def condition(column: str, value: str) -> str:
+    """The text that selects rows with `value`, to be typed for somebody: nothing in it steers a terminal.
+
+    Of what cannot be written, it asks for the longest part that can.
+    """
+    for quote in ('"', "'"):
+        if quote not in value and (value.isprintable() or not value):
+            return f"{column}={quote}{value}{quote}"
+    parts = "".join(character if character.isprintable() else '"' for character in value).split('"')
+    return f'{column}~"{max(parts, key=len)}"'

@@ -113,11 +113,9 @@ class Graph(Widget):
         if width < 1 or height < 1:
             return Content("")
         values = spread(self._points, self._until, self._seconds, 2 * width, self._peaks)
-        known = [value for value in values if value is not None]
-        lines = [self._heading(max(known, default=None), width)]
-        for line in braille(values, height - 1, round_up(max(known, default=0.0))):
-            lines.append(Content(line))
-        return Content("\n").join(lines)
+        most = max((value for _, value in self._points if value is not None), default=None)
+        drawn = braille(values, height - 1, round_up(most or 0.0))
+        return Content("\n").join([self._heading(most, width), *map(Content, drawn)])
 
     def _heading(self, most: float | None, width: int) -> Content:
         now = self._points[-1][1] if self._points else None

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui.widgets.columns import Column, Kind
-from tui.widgets.filters import Filter, FilterError, parse
+from tui.widgets.filters import Filter, FilterError, condition, parse
 from tui.widgets.snapshot import Snapshot
 
 COLUMNS = (Column("user"), Column("wait", Kind.NUMBER), Column("link"))
@@ -136,3 +136,25 @@ def test_a_heading_names_its_column_unless_another_has_it_for_a_name() -> None:
         found = parse(text, snapshot.columns)
         assert isinstance(found, Filter)
         assert list(found.rows(snapshot, (0, 1, 2))) == [1]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("web", 'user="web"'),
+        ("", 'user=""'),
+        ("with blank", 'user="with blank"'),
+        ('a"b', "user='a\"b'"),
+        ("a'b", 'user="a\'b"'),
+        ("a'bcd\"e", 'user~"a\'bcd"'),
+        ("\x1b[31mred", 'user~"[31mred"'),
+        ("\x1b\n", 'user~""'),
+        ("日本", 'user="日本"'),
+    ],
+)
+def test_a_condition_selects_a_value_and_steers_no_terminal(value: str, text: str) -> None:
+    columns = (Column("user"),)
+    assert condition("user", value) == text
+    wanted = parse(text, columns)
+    assert isinstance(wanted, Filter)
+    assert 0 in wanted.rows(Snapshot(columns, [(value,), ("\0other",)], ["user"]), [0])
