@@ -45,8 +45,8 @@ WIDER: Final = 120
 WIDE: Final = 150
 """From here on there is room for more."""
 
-RATES_WIDTH: Final = 28
-EXTRAS_WIDTH: Final = 42
+RATES_WIDTH: Final = 26
+EXTRAS_WIDTH: Final = 38
 
 _MUTED: Final = "$foreground-muted"
 
@@ -105,7 +105,7 @@ def _labelled(metric: str, value: float | None, width: int) -> Content:
 
 def times_width(width: int) -> int:
     """Of their panel, on a terminal so wide."""
-    return 16 + 9 * _columns(width)
+    return 14 + 9 * _columns(width)
 
 
 def load_width(width: int) -> int:
@@ -204,13 +204,13 @@ class _Load:
         return Content.assemble(*parts, (f"{fit(self.numbers, numbers, right=True)} {percent:3.0f}%", "bold"))
 
 
-def load(moment: Moment, history: History, limits: AlertThresholds, width: int) -> Content:
-    """Bars: clients of those allowed, servers of all pools, and the fullest pool."""
+def load(moment: Moment, history: History, limits: AlertThresholds, width: int, short: bool) -> Content:
+    """Bars: clients of those allowed, servers of all pools unless it is `short`, the fullest pool."""
     clients = _Load(
         *("clients", history.latest.get("clients"), setting(moment, "max_client_conn")),
         *(limits.clients_warning, limits.clients_critical),
     )
-    loads = [clients, *_servers(moment, limits)]
+    loads = [clients, *_servers(moment, limits)[short:]]
     label = min(max(8, width // 4), max(width_of(safe(each.label)) for each in loads))
     numbers = max(len(each.numbers) for each in loads)
     room = max(4, min(40, width - label - numbers - 9))

@@ -39,6 +39,10 @@ GRAPHS: Final = (
 )
 """As many of them as there is room for."""
 
+LOW: Final = 22
+TALL: Final = 30
+"""Lines of a terminal: below, there is less to see; from here on, there are headings."""
+
 _GRAPH_WIDTH: Final = 36
 _GRAPH_HEIGHT: Final = 6
 _GRAPH_LEAST: Final = 3
@@ -96,7 +100,7 @@ class Graphs(Grid):
     """As many graphs as there is room for, the most telling first."""
 
     DEFAULT_CSS = """
-    Graphs { height: 1fr; grid-gutter: 0 1; }
+    Graphs { height: 1fr; min-height: 0; grid-gutter: 0 1; }
     Graphs #waiting, Graphs #maxwait { color: $warning; }
     """
 
@@ -110,9 +114,13 @@ class Graphs(Grid):
         rows = max(1, min(len(GRAPHS) // columns, self.size.height // _GRAPH_HEIGHT))
         self.styles.grid_size_columns = columns
         self.styles.grid_size_rows = rows
-        number_shown = columns * rows if self.size.height >= _GRAPH_LEAST else 0
+        heading = self.screen.query_one("#past")
+        has_heading = self.app.size.height >= TALL
+        # The heading that comes with them takes a line.
+        is_room = self.size.height >= _GRAPH_LEAST + (has_heading and not heading.display)
+        heading.display = has_heading and is_room
         for number, graph in enumerate(self.query(Graph)):
-            graph.display = number < number_shown
+            graph.display = is_room and number < columns * rows
 
     def show(self, history: History, until: float) -> None:
         """Draw the past."""
@@ -135,9 +143,9 @@ class OverviewScreen(ConsoleScreen):
     OverviewScreen SnapshotTable { height: 6; }
 
     OverviewScreen.-normal #figures, OverviewScreen.-wide #figures { layout: horizontal; }
-    OverviewScreen.-normal #rates, OverviewScreen.-wide #rates { width: 28; }
+    OverviewScreen.-normal #rates, OverviewScreen.-wide #rates { width: 26; }
     OverviewScreen.-normal #load, OverviewScreen.-wide #load { width: 1fr; }
-    OverviewScreen.-wide #extras { display: block; width: 42; }
+    OverviewScreen.-wide #extras { display: block; width: 38; }
 
     OverviewScreen.-tall .heading { display: block; }
     OverviewScreen.-tall #figures { margin-top: 1; }
@@ -152,7 +160,7 @@ class OverviewScreen(ConsoleScreen):
         with Container(id="figures"):
             for name in ("rates", "times", "load", "extras"):
                 yield Static(id=name, markup=False)
-        yield Static("Last 15 minutes", classes="heading")
+        yield Static("Last 15 minutes", id="past", classes="heading")
         yield Graphs()
         yield Static("Most loaded pools: enter shows one among all", classes="heading")
         yield SnapshotTable()
@@ -171,7 +179,7 @@ class OverviewScreen(ConsoleScreen):
 
     def show_alerts(self, lookout: Lookout) -> None:
         height = self.app.size.height
-        self.query_one(AlertList).show(lookout, 1 if height < 30 else 3 if height < 50 else 6)
+        self.query_one(AlertList).show(lookout, 1 if height < TALL else 2 if height < 45 else 6)
 
     def show_moment(self, moment: Moment) -> None:
         lookout = self.console.lookout
@@ -181,7 +189,14 @@ class OverviewScreen(ConsoleScreen):
         self._write("rates", figures.rates(history, width - 2))
         self._write("times", figures.times(moment, history, width))
         self._write(
-            "load", figures.load(moment, history, lookout.alarms.thresholds, figures.load_width(width))
+            "load",
+            figures.load(
+                moment,
+                history,
+                lookout.alarms.thresholds,
+                figures.load_width(width),
+                self.app.size.height < LOW,
+            ),
         )
         self.query_one("#times").styles.width = (
             figures.times_width(width) if width >= figures.NORMAL else "1fr"
@@ -206,8 +221,9 @@ class OverviewScreen(ConsoleScreen):
             for pool in by_load(pools.dicts())[:POOLS]
         ]
         is_narrow = self.app.size.width < figures.NORMAL
-        shown = _TOP.narrow if is_narrow else _TOP.columns
-        name_width = _NARROW_NAME_WIDTH if self.app.size.width < 80 else _NAME_WIDTH
+        shown, name_width = _TOP.narrow if is_narrow else _TOP.columns, _NAME_WIDTH
+        if self.app.size.width < 80:
+            shown, name_width = tuple(name for name in shown if name != "sv_active"), _NARROW_NAME_WIDTH
         columns, prepared_rows = prepared(Table((*names, "pool_size", "used"), rows), _TOP)
         columns = tuple(
             replace(column, format=_percent)
