@@ -7,7 +7,7 @@ target = "postgresql://ops@10.0.0.7:6432"
 production = true
 
 [profiles.shop.alerts]
-cl_waiting = 5
+waiting_warning = 5
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from tui.admin.errors import TargetError
 from tui.admin.target import password_in
+from tui.watch.thresholds import AlertThresholds
 
 PRODUCTION_NAMES: Final = frozenset({"production", "prod"})
 PRODUCTION_COLOUR: Final = "red"
@@ -213,6 +214,7 @@ class _Reader:
         values = self._checked(table, _KEYS, section)
         server = ServerLogin(**self._checked(values.pop("server", {}), _SERVER_KEYS, (*section, "server")))
         self._refuse_passwords(values, server, section)
+        self._check_alerts(values.get("alerts", {}), (*section, "alerts"))
         production = values.setdefault("production", name.lower() in PRODUCTION_NAMES)
         values.setdefault("read_only", production)
         values.setdefault("colour", PRODUCTION_COLOUR if production else None)
@@ -230,6 +232,13 @@ class _Reader:
             except ValueError as error:
                 raise self._refusal(section, key, str(error)) from None
         return found
+
+    def _check_alerts(self, alerts: Mapping[str, Any], section: tuple[str, ...]) -> None:
+        try:
+            AlertThresholds.from_mapping(alerts)
+        except ValueError as error:
+            name, _, reason = str(error).partition(": ")
+            raise self._refusal(section, name, reason) from None
 
     def _refuse_passwords(
         self, values: Mapping[str, Any], server: ServerLogin, section: tuple[str, ...]

@@ -20,7 +20,7 @@ SHOP = Profile(
     theme="nord",
     log="/var/log/shop.log",
     ini="/etc/shop.ini",
-    alerts={"cl_waiting": 5},
+    alerts={"waiting_warning": 5},
     server=ServerLogin(user="monitor"),
 )
 ELSEWHERE = "host=elsewhere user=ops"
@@ -37,7 +37,7 @@ def settings(
 def test_a_profile_fills_it_in() -> None:
     found = settings(profile=SHOP)
     assert (found.target.host, found.name, found.colour, found.read_only) == ("shop", "shop", "red", True)
-    assert (found.interval, found.theme, found.thresholds) == (2.0, "nord", {"cl_waiting": 5})
+    assert (found.interval, found.theme, found.thresholds) == (2.0, "nord", {"waiting_warning": 5})
     assert (found.ini, found.log) == (Path("/etc/shop.ini"), Path("/var/log/shop.log"))
     assert found.server.user == "monitor"
 

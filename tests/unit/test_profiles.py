@@ -23,7 +23,7 @@ log = "~/pooler.log"
 ini = "/etc/pgbouncer/pgbouncer.ini"
 
 [profiles.shop.alerts]
-cl_waiting = 5
+waiting_warning = 5
 
 [profiles.shop.server]
 user = "monitor"
@@ -60,7 +60,7 @@ def test_everything_that_a_profile_may_say(tmp_path: Path, monkeypatch: pytest.M
         theme="nord",
         log="/home/ops/pooler.log",
         ini="/etc/pgbouncer/pgbouncer.ini",
-        alerts={"cl_waiting": 5},
+        alerts={"waiting_warning": 5},
         server=ServerLogin(user="monitor", sslmode="require"),
     )
 
@@ -129,6 +129,14 @@ def test_production_may_be_told_otherwise(tmp_path: Path) -> None:
             " is expected",
         ),
         ("[profiles.a]\nalerts = 5", ":2: profiles.a.alerts: a table is expected"),
+        (
+            "[profiles.a.alerts]\nmaxwait_warning = 1\nmaxwait_critical = -1",
+            ":3: profiles.a.alerts.maxwait_critical: -1 is out of range",
+        ),
+        (
+            "[profiles.a]\nalerts.clear_ticks = 0.5",
+            ":2: profiles.a.alerts.clear_ticks: 0.5 is not a whole number",
+        ),
         ("profiles.a.alerts = 5", ":1: profiles.a.alerts: a table is expected"),
         (
             '[profiles."a b".server] # here\npass = "x"',

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from tui.admin.overview import longest_wait, state_of
 from tui.admin.target import DATABASE
-from tui.admin.words import counted, duration
+from tui.admin.words import counted, duration, short_duration
 from tui.watch.moment import Moment
 from tui.watch.thresholds import AlertThresholds
 
@@ -132,9 +132,10 @@ def line_text(clients: float, longest: float) -> str:
     """How many wait, and how long."""
     if not clients:
         return "no client waits any more"
+    lasts = short_duration(longest * 1_000_000) if longest < 1 else duration(longest)
     if clients == 1:
-        return f"1 client waits, for {duration(longest)}"
-    return f"{clients:.0f} clients wait, the first for {duration(longest)}"
+        return f"1 client waits, for {lasts}"
+    return f"{clients:.0f} clients wait, the first for {lasts}"
 
 
 def saturation(moment: Moment, limits: AlertThresholds, memory: Memory) -> Readings | None:

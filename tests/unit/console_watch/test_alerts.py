@@ -55,7 +55,7 @@ def test_clients_that_wait_for_three_moments_are_a_warning_once() -> None:
     assert watch.pool(2, cl_waiting=1) == []
     (edge,) = watch.pool(5, cl_waiting=2, maxwait_us=400_000)
     assert (edge.before, edge.after, edge.is_worse) == (None, WARNING, True)
-    assert edge.text == "app/web: 2 clients wait, the first for 0.4 s"
+    assert edge.text == "app/web: 2 clients wait, the first for 400 ms"
     assert watch.severities == {WAITING: WARNING}
 
 
@@ -218,7 +218,7 @@ def test_a_pool_that_gets_no_server_at_all() -> None:
     assert watch.pool(4, sv_active=0, cl_waiting=2, sv_login=1) == []
     (edge,) = watch.pool(1, sv_active=0, cl_waiting=2)
     assert edge.alert.key.kind == "logins"
-    assert edge.text == "app/web: the pool has no server; 2 clients wait, the first for 0 s"
+    assert edge.text == "app/web: the pool has no server; 2 clients wait, the first for 0 µs"
     (edge,) = watch.pool(3, sv_active=1)
     assert edge.text == "app/web: over: servers can be logged in to again"
 
