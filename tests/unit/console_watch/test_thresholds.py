@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,3 +40,8 @@ def test_what_is_wrong_is_named(values: dict[str, Any], message: str) -> None:
 
 def test_all_are_plain_numbers() -> None:
     assert {each.type for each in fields(AlertThresholds)} == {"int", "float"}
+
+
+def test_every_threshold_is_in_the_manual() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "console.md").read_text("utf-8")
+    assert [each.name for each in fields(AlertThresholds) if f"`{each.name}`" not in text] == []
