@@ -133,10 +133,8 @@ def _ask(plan: Plan) -> int | None:
         lines.append(f"Undo: {plan.undo}")
     for line in lines:
         typer.echo(_plain(line), err=True)
-    try:
-        answer = typer.prompt(f"Type {_plain(plan.typed)} to do it", default="", show_default=False, err=True)
-    except typer.Abort:
-        answer = ""
+    typer.echo(f"Type {_plain(plan.typed)} to do it: ", nl=False, err=True)
+    answer = sys.stdin.readline()
     return None if answer.strip() == plan.typed else session.failed("not done", session.REFUSED)
 
 
