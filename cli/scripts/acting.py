@@ -86,11 +86,17 @@ async def _do(
         return await connect(target, timeout=CONNECT_SECONDS)
 
     jobs = [
-        Job(number, plan, command, operator, another, changed=lambda view: None)
+        Job(number, plan, command, operator, another, changed=_say_that_it_holds)
         for number, command in enumerate(plan.commands, 1)
     ]
     statuses = await asyncio.gather(*(_waited_for(job, request.timeout) for job in jobs))
     return max(statuses)
+
+
+def _say_that_it_holds(view: JobView) -> None:
+    """SUSPEND is complete long before its job is over."""
+    if view.state is State.HOLDING and view.can_abort:
+        typer.echo(view.command)
 
 
 async def _waited_for(job: Job, timeout: float | None) -> int:

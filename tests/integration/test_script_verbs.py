@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -151,6 +152,42 @@ def test_a_pause_that_is_late_is_taken_back(process: BouncerProcess, shell: Shel
         assert "taken back" in done.stderr
         assert marked(process, "paused") == []
         client.execute("COMMIT")
+        client.execute("SELECT 1")
+
+
+def interrupted(shell: Shell, process: BouncerProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Begin it, and press Ctrl-C once the pooler has got it."""
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "cli.main", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=shell.environ,
+    ) as running:
+        process.wait_for_log("command issued")
+        running.send_signal(signal.SIGINT)
+        stdout, stderr = running.communicate(timeout=50)
+        return subprocess.CompletedProcess([], running.returncode, stdout, stderr)
+
+
+def test_a_pause_that_is_interrupted_is_taken_back(process: BouncerProcess, shell: Shell) -> None:
+    with process.connect(DATABASE) as client:
+        client.execute("BEGIN")
+        done = interrupted(shell, process, "pause", DATABASE, "--yes")
+        assert (done.returncode, done.stdout) == (130, ""), done.stderr
+        assert marked(process, "paused") == []
+        client.execute("COMMIT")
+        client.execute("SELECT 1")
+
+
+def test_a_suspend_lasts_as_long_as_the_command(process: BouncerProcess, shell: Shell) -> None:
+    done = interrupted(shell, process, "suspend", "--yes")
+    assert done.returncode == 130, done.stderr
+    with process.connect(DATABASE) as client:
+        client.execute("SELECT 1")
+    done = shell("suspend", "--yes", "--timeout", "2")
+    assert (done.returncode, done.stdout) == (3, "SUSPEND\n")
+    with process.connect(DATABASE) as client:
         client.execute("SELECT 1")
 
 
