@@ -140,8 +140,8 @@ def _ask(plan: Plan) -> int | None:
     for line in lines:
         typer.echo(_plain(line), err=True)
     typer.echo(f"Type {_plain(plan.typed)} to do it: ", nl=False, err=True)
-    answer = sys.stdin.readline()
-    return None if answer.strip() == plan.typed else session.failed("not done", session.REFUSED)
+    answer = sys.stdin.readline().removesuffix("\n")
+    return None if plan.typed in (answer, answer.strip()) else session.failed("not done", session.REFUSED)
 
 
 def _plain(text: str) -> str:

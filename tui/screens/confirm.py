@@ -102,7 +102,10 @@ class ConfirmScreen(ModalScreen[bool]):
 
     @property
     def _is_typed(self) -> bool:
-        return not self._plan.typed or self.query_one(Input).value.strip() == self._plan.typed
+        if not self._plan.typed:
+            return True
+        value = self.query_one(Input).value
+        return self._plan.typed in (value, value.strip())
 
     @on(Input.Changed)
     def _typing(self) -> None:
