@@ -38,6 +38,9 @@ from tui.widgets.frame import Heading
 
 Result = TypeVar("Result")
 
+_OF_PLACES = frozenset({"act", "actions", "jobs", "leftovers"})
+"""What there is on the screens that have a key of their own, and nowhere else."""
+
 
 class Console(App[None]):
     """Shows one pooler. What it knows is in `moment`; who wants more asks with `ask` or `on_admin`."""
@@ -246,6 +249,12 @@ class Console(App[None]):
         self.show_frame()
         if not self.frozen:
             self._watcher.look()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Nothing is done to the pooler from a screen on which one types."""
+        if action in _OF_PLACES and not isinstance(self.screen, ConsoleScreen):
+            return False
+        return super().check_action(action, parameters)
 
     def action_act(self, verb: str) -> None:
         """Do something to what is selected, once somebody has agreed to it."""

@@ -153,7 +153,9 @@ class Desk:
         """A key or a button: do it to what is selected, after asking."""
         action = BY_VERB[verb]
         subject = self._for(action, subject_of(rows_are, rows))
-        self._start(action, subject, notes)
+        # The setting that the cursor is on.
+        given = {name: str(rows[0][name] or "") for name in action.parameters if rows and name in rows[0]}
+        self._start(action, subject, notes, given)
 
     def menu(self, rows_are: str, rows: Sequence[Mapping[str, Any]], notes: Iterable[str]) -> None:
         """All actions for what is selected, and for the whole pooler."""
@@ -184,19 +186,29 @@ class Desk:
 
         leftover = await self._console.push_screen_wait(LeftoversScreen(self.leftovers))
         if leftover is not None:
-            self._start(leftover.action, leftover.subject, ())
+            self._start(leftover.action, leftover.subject)
 
-    def _start(self, action: Action, subject: Subject | None, notes: Iterable[str]) -> None:
+    def _start(
+        self,
+        action: Action,
+        subject: Subject | None,
+        notes: Iterable[str] = (),
+        given: Mapping[str, str] | None = None,
+    ) -> None:
         reason = self.why_not(action, subject)
         if reason is not None:
-            self._tell(f"{action.verb}: {reason}", "warning")
+            more = "; x has what can be done to the whole pooler" if subject is None else ""
+            self._tell(f"{action.verb}: {reason}{more}", "warning")
         elif subject is not None and not self.asking:
             self.asking = True
-            self._console.run_worker(self._act(action, subject, tuple(notes)), action.verb, group="act")
+            work = self._act(action, subject, tuple(notes), given or {})
+            self._console.run_worker(work, action.verb, group="act")
 
-    async def _act(self, action: Action, subject: Subject, notes: tuple[str, ...]) -> None:
+    async def _act(
+        self, action: Action, subject: Subject, notes: tuple[str, ...], given: Mapping[str, str]
+    ) -> None:
         try:
-            plan = await self._agreed(action, subject, notes)
+            plan = await self._agreed(action, subject, notes, given)
         except (AdminError, ValueError) as error:
             self._tell(f"{action.verb}: {error}", "error")
             return
@@ -211,10 +223,12 @@ class Desk:
             self._tell(f"{plan.title}: {error}", "error")
         await self._look_again()
 
-    async def _agreed(self, action: Action, subject: Subject, notes: tuple[str, ...]) -> Plan | None:
+    async def _agreed(
+        self, action: Action, subject: Subject, notes: tuple[str, ...], given: Mapping[str, str]
+    ) -> Plan | None:
         """What is to be done, once somebody has agreed to it."""
         self._console.show_frame()
-        arguments = await self._arguments(action, subject)
+        arguments = await self._arguments(action, subject, given)
         if arguments is None:
             return None
 
@@ -230,12 +244,14 @@ class Desk:
             return plan
         return plan if await self._console.push_screen_wait(ConfirmScreen(plan, notes)) else None
 
-    async def _arguments(self, action: Action, subject: Subject) -> dict[str, str] | None:
+    async def _arguments(
+        self, action: Action, subject: Subject, given: Mapping[str, str]
+    ) -> dict[str, str] | None:
         if action.parameters:
             moment = self._console.moment
             config = None if moment is None else moment.table("CONFIG")
             names = [str(row[0]) for row in config.rows] if config is not None else []
-            return await self._console.push_screen_wait(SetForm(names))
+            return await self._console.push_screen_wait(SetForm(names, **given))
         if not action.variants:
             return {}
         standing = self.standing

@@ -86,11 +86,17 @@ async def _do(
         return await connect(target, timeout=CONNECT_SECONDS)
 
     jobs = [
-        Job(number, plan, command, operator, another, changed=lambda view: None)
+        Job(number, plan, command, operator, another, changed=_say_that_it_holds)
         for number, command in enumerate(plan.commands, 1)
     ]
     statuses = await asyncio.gather(*(_waited_for(job, request.timeout) for job in jobs))
     return max(statuses)
+
+
+def _say_that_it_holds(view: JobView) -> None:
+    """SUSPEND is complete long before its job is over."""
+    if view.state is State.HOLDING and view.can_abort:
+        typer.echo(view.command)
 
 
 async def _waited_for(job: Job, timeout: float | None) -> int:
@@ -133,11 +139,9 @@ def _ask(plan: Plan) -> int | None:
         lines.append(f"Undo: {plan.undo}")
     for line in lines:
         typer.echo(_plain(line), err=True)
-    try:
-        answer = typer.prompt(f"Type {_plain(plan.typed)} to do it", default="", show_default=False, err=True)
-    except typer.Abort:
-        answer = ""
-    return None if answer.strip() == plan.typed else session.failed("not done", session.REFUSED)
+    typer.echo(f"Type {_plain(plan.typed)} to do it: ", nl=False, err=True)
+    answer = sys.stdin.readline().removesuffix("\n")
+    return None if plan.typed in (answer, answer.strip()) else session.failed("not done", session.REFUSED)
 
 
 def _plain(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from typing import Any
@@ -15,6 +16,7 @@ from tests.conftest import PgBouncerFactory, PoolerFactory
 from tests.integration.clients import DATABASE
 from tests.support.bouncer import ADMIN, BouncerProcess
 from tui.admin.connection import AdminConnection, connect
+from tui.admin.errors import AdminError
 from tui.admin.target import parse_target
 from tui.operate.actions import BY_VERB
 from tui.operate.availability import Rights, Standing, probe_rights, why_not
@@ -314,3 +316,19 @@ async def test_a_shutdown_that_waits(process: BouncerProcess, bench: Bench, word
 async def test_shutdown_at_once(process: BouncerProcess, bench: Bench) -> None:
     assert await bench.do("SHUTDOWN", Subject.pooler(), {"variant": ""}) is Result.DONE
     process.wait()
+
+
+async def test_a_question_that_takes_too_long_resumes_nothing(process: BouncerProcess, bench: Bench) -> None:
+    """A PgBouncer takes any cancel request of an administrator for RESUME."""
+    await bench.begin("PAUSE", Subject.pooler())
+    assert (await bench.ended()).state is State.DONE
+    # Without TLS a request is on its way at once, and is read when the pooler wakes up.
+    target = parse_target(process.dsn("pgbouncer", user=ADMIN) + "?sslmode=disable", {})
+    impatient = await connect(target, query_timeout=0.2)
+    process.signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(AdminError, match="no answer within"):
+            await impatient.rows("SHOW VERSION")
+    finally:
+        process.signal(signal.SIGCONT)
+    assert (await held(bench.connection)).state == "paused"

@@ -26,6 +26,9 @@ LOOK_SECONDS: Final = 1.0
 _ANSWER_SECONDS: Final = 2.0
 """How long a command that was ended by RESUME has time to answer."""
 
+_COST_FACTOR: Final = 20.0
+"""A look that took a second is followed by the next after twenty: SHOW CLIENTS can be long."""
+
 _PROBE_EVERY: Final = 10
 """Looks between two of those that leave a line in the log of a PgBouncer that has no SHOW STATE."""
 
@@ -94,6 +97,7 @@ class Job:
         self._connect = connect
         self._changed = changed
         self._look_seconds = look_seconds
+        self._pause = look_seconds
         self._verb = plan.action.verb
         self._name = None if command.key is None else str(command.key)
         self._title = plan.title if self._name is None else f"{plan.action.title}: database {self._name}"
@@ -164,7 +168,7 @@ class Job:
         """Wait until it is time to look again; whether the command has been answered."""
         gave_up = asyncio.create_task(self._gave_up.wait())
         waiting: list[asyncio.Future[Any]] = [answer, gave_up]
-        await asyncio.wait(waiting, timeout=self._look_seconds, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waiting, timeout=self._pause, return_when=asyncio.FIRST_COMPLETED)
         gave_up.cancel()
         return answer.done()
 
@@ -187,8 +191,9 @@ class Job:
         self._note(Result.DONE, "SUSPEND")
         self._show(State.HOLDING, "suspended; it lasts until RESUME, or until this console goes")
         while not self._gave_up.is_set():
+            self._looks += 1
             try:
-                if not await self._in_force():
+                if not await self._is_too_early() and not await self._in_force():
                     return State.DONE, "resumed"
             except AdminError as error:
                 return self._end(State.LOST, f"{error.message}; {await self._after_loss()}")
@@ -230,6 +235,7 @@ class Job:
     async def _look(self) -> bool:
         """See how it stands. Whether the pause is over although the command has not been answered."""
         self._looks += 1
+        began = time.monotonic()
         try:
             watcher = await self._watching()
             names = None if self._name is None else (self._name,)
@@ -242,6 +248,7 @@ class Job:
         except AdminError as error:
             self._show(State.RUNNING, f"cannot be watched: {error.message}")
             return False
+        self._pause = max(self._look_seconds, _COST_FACTOR * (time.monotonic() - began))
         self._show(State.RUNNING, text)
         return over
 
@@ -256,17 +263,21 @@ class Job:
 
     async def _was_resumed(self) -> bool:
         """PgBouncer never answers a PAUSE that somebody else has ended."""
-        watcher = await self._watching()
-        is_probed = self._name is None and not watcher.capabilities.has_table("STATE")
-        if is_probed and self._looks % _PROBE_EVERY:
+        if await self._is_too_early():
             return False
         if await self._in_force():
             self._seen_in_force = True
             return False
         return self._seen_in_force or self._looks >= _SURELY_SENT
 
+    async def _is_too_early(self) -> bool:
+        """Where the look leaves a line in the log, most are left out."""
+        watcher = await self._watching()
+        is_probed = self._name is None and not watcher.capabilities.has_table("STATE")
+        return is_probed and self._looks % _PROBE_EVERY != 0
+
     async def _in_force(self) -> bool:
-        found = await held(await self._watching())
+        found = await held(await self._watching(), probe=self._name is None)
         return found.state != "active" if self._name is None else self._name in found.paused
 
     # Ends -------------------------------------------------------------------------------------------------

@@ -202,7 +202,7 @@ class _Draft:
     def _hit(self, rows: list[dict[str, Any]]) -> None:
         for row in rows:
             self._add(row_key(row), client_text(row), _identity(row))
-        active = sum(row["state"] == "active" for row in rows)
+        active = sum(bool(row["link"]) for row in rows)
         if len(rows) > 1:
             self.effect.append(f"{plural(len(rows), 'client')}, {active} with a server")
         self.effect += [_described(row) for row in rows[:_SHOWN]]
@@ -226,7 +226,6 @@ class _Draft:
                 self.effect.append(f"{name} is {row['value']} now, its default is {row.get('default', '?')}")
             else:
                 self.undo = f"SET {name} = {HIDDEN}"
-            self.effect.append("It holds until the next RELOAD.")
 
     async def _preview(self) -> None:
         """What RELOAD would change, where the pooler can say so."""

@@ -39,7 +39,7 @@ class ConfirmScreen(ModalScreen[bool]):
     ConfirmScreen Static { height: auto; }
     ConfirmScreen #command { color: $text-accent; }
     ConfirmScreen #undo, ConfirmScreen #frozen { color: $text-muted; }
-    ConfirmScreen Input { margin: 0; }
+    ConfirmScreen Input, ConfirmScreen Input:focus { background: $boost; }
     ConfirmScreen Horizontal { height: auto; align-horizontal: right; padding-top: 1; }
     ConfirmScreen.-low Horizontal { padding-top: 0; }
     ConfirmScreen Button { margin-left: 2; }
@@ -102,7 +102,10 @@ class ConfirmScreen(ModalScreen[bool]):
 
     @property
     def _is_typed(self) -> bool:
-        return not self._plan.typed or self.query_one(Input).value.strip() == self._plan.typed
+        if not self._plan.typed:
+            return True
+        value = self.query_one(Input).value
+        return self._plan.typed in (value, value.strip())
 
     @on(Input.Changed)
     def _typing(self) -> None:

@@ -99,7 +99,7 @@ async def test_what_only_helps_is_done_at_once(key: str, command: str) -> None:
 
 @pytest.mark.parametrize(
     ("keys", "key", "command"),
-    [(DATABASE, "N", "RECONNECT app"), (("1",), "N", "RECONNECT"), (("1",), "L", "RELOAD")],
+    [(DATABASE, "N", "RECONNECT app"), (("8",), "N", "RECONNECT"), (("1",), "L", "RELOAD")],
 )
 async def test_cancel_comes_first(keys: tuple[str, ...], key: str, command: str) -> None:
     pooler = FakePooler()
@@ -177,7 +177,7 @@ async def test_a_pool_stands_for_its_database() -> None:
 async def test_kill_of_everything_takes_the_name_of_the_pooler() -> None:
     pooler = FakePooler()
     async with driven(pooler) as (console, pilot):
-        await press(pilot, "1")
+        await press(pilot, "8")
         await dialog(pilot, "K")
         assert "in all databases" in text(console)
         await typed(pilot, "app")
@@ -203,6 +203,16 @@ async def test_set_asks_for_a_name_and_a_value() -> None:
         await dialog(pilot, "S", SetForm)
         await press(pilot, *"nothing", "enter", "enter")
         assert messages(console)[-1] == ("warning", "SET: this pooler has no setting nothing")
+
+
+async def test_set_is_about_the_setting_of_the_cursor() -> None:
+    pooler = FakePooler()
+    async with driven(pooler) as (console, pilot):
+        await press(pilot, "8", "down", "up")
+        await dialog(pilot, "S", SetForm)
+        key, value = (console.screen.query_one(f"#{name}", Input).value for name in ("key", "value"))
+        config = pooler.tables["CONFIG"].pairs()
+        assert config[key] == value
 
 
 async def test_shutdown_offers_its_variants() -> None:
@@ -261,7 +271,7 @@ async def pause_app(pooler: FakePooler, console: Console, pilot: Pilot[Any]) -> 
     ("keys", "key", "name", "command", "state"),
     [
         (DATABASE, "P", "app", "PAUSE app", State.DONE),
-        (("1",), "P", POOLER, "PAUSE", State.DONE),
+        (("8",), "P", POOLER, "PAUSE", State.DONE),
         (DATABASE, "W", "", "WAIT_CLOSE app", State.DONE),
         (("1",), "U", POOLER, "SUSPEND", State.HOLDING),
     ],
@@ -427,7 +437,9 @@ async def test_who_may_not_act_sends_nothing(key: str, who: str) -> None:
 async def test_nothing_is_selected() -> None:
     async with driven(FakePooler()) as (console, pilot):
         await press(pilot, "6", "T", "5", "T")
-        assert [message for _, message in messages(console)] == ["KILL_CLIENT: nothing is selected"] * 2
+        assert [message for _, message in messages(console)] == [
+            "KILL_CLIENT: nothing is selected; x has what can be done to the whole pooler"
+        ] * 2
 
 
 async def test_an_error_stays_on_the_screen() -> None:

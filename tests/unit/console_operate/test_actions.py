@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -194,3 +195,11 @@ def test_no_terminal_is_loaded() -> None:
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+@each_action
+def test_the_manual_has_it(action: Action) -> None:
+    manual = (Path(__file__).parents[3] / "docs" / "console.md").read_text()
+    (line,) = re.findall(rf"(?m)^\| `{action.key}` \| (.*)$", manual)
+    assert line.startswith(action.title)
+    assert f"`{action.name}`" in manual

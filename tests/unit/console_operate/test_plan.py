@@ -72,7 +72,7 @@ async def test_clients(connection: AdminConnection, pooler: FakePooler, operator
     assert texts(plan) == ["KILL_CLIENT 1", "KILL_CLIENT 3"]
     assert plan.effect == (
         "1 of 3 are gone already",
-        "2 clients, 2 with a server",
+        "2 clients, 1 with a server",
         "client 1, user web, database app, from 10.0.0.7:40001 (shop): active",
         "client 3, user ana, database reports, from 10.0.0.9:40003 (psql): active",
     )
