@@ -264,12 +264,15 @@ class EditorScreen(Screen[None]):
             self.notify("Nothing has been changed", markup=False)
             return
         checked = await asyncio.to_thread(self._configuration.check, contents)
+        before = await asyncio.to_thread(self._configuration.check)
+        if self._contents() != contents:
+            self.notify("It was changed while it was checked: save again", severity="warning", markup=False)
+            return
         self._show_mistakes(checked)
         if checked.errors:
             self._say(f"Nothing is written: {checked.errors[0]}")
             await self._go_to(checked.errors[0])
             return
-        before = await asyncio.to_thread(self._configuration.check)
         files = [
             (buffer.document.path, unified_diff(buffer.document.text, buffer.area.text))
             for real, buffer in self._buffers.items()
@@ -308,7 +311,7 @@ class EditorScreen(Screen[None]):
             text += "\n\nThere is no connection to the pooler: RELOAD when there is one again."
             self.app.push_screen(Ask("Written", text, [("no", "Close")]))
             return
-        text += "\n\nThe pooler goes on with the old configuration until RELOAD. What was SET goes with it."
+        text += "\n\nUntil RELOAD the pooler goes on as before. RELOAD also takes back what was SET."
         answers = [("no", "Not now"), ("reload", "RELOAD")]
 
         def decided(answer: str | None) -> None:

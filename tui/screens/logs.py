@@ -148,6 +148,7 @@ class LogsScreen(ConsoleScreen):
         self._new = self._passed_over = 0
         self._book.clear()
         self.query_one(LogLines).show_all()
+        self.query_one(LogLines).set_follows(True)
 
     async def _read_file(self) -> None:
         tail, more = self._tail, True

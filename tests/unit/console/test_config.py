@@ -189,7 +189,11 @@ async def test_mistakes_are_listed_as_they_are_typed_and_gone_to(ini: Path) -> N
         await press(pilot)
         assert "✖ 2 mistakes" in text(console)
         assert f"{ini}:7: unknown parameter: pgbouncer/pol_mode" in joined(console)
-        await press(pilot, "ctrl+home", "f8")
+        await press(pilot, "ctrl+end")
+        assert area(console).cursor_location == (7, 0)
+        await press(pilot, "ctrl+home")
+        assert area(console).cursor_location == (0, 0)
+        await press(pilot, "f8")
         assert area(console).cursor_location[0] == 5
         await press(pilot, "f8")
         assert area(console).cursor_location[0] == 6

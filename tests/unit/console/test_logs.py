@@ -272,12 +272,12 @@ async def test_a_file_that_cannot_be_read_gives_way_to_the_table() -> None:
 async def test_the_source_can_be_changed(log: Path) -> None:
     pooler = with_log((1, "12:00:00", "LOG", "from the table"))
     async with driven(pooler, log=log) as (console, pilot):
-        await press(pilot, "9", "s")
+        await press(pilot, "9", "home", "s")
         assert "from the table" in text(console)
         assert "process up" not in text(console)
+        assert "▶ following · 1 lines" in text(console)
         await press(pilot, "s")
         assert "process up" in text(console)
-        del pooler.tables["LOG"]
 
 
 async def test_there_may_be_no_other_source(log: Path) -> None:
