@@ -24,9 +24,8 @@ from tui.files.difference import unified_diff
 from tui.files.document import Document, DocumentProblem, read_document
 from tui.screens.ask import Ask
 from tui.screens.choose import ChooseOne
-from tui.screens.reload import reload
+from tui.screens.reload import reload, why_not
 from tui.screens.save_dialog import SaveDialog
-from tui.watch.link import State
 from tui.widgets.cells import safe
 from tui.widgets.ini_area import IniArea
 
@@ -307,8 +306,9 @@ class EditorScreen(Screen[None]):
         restart = [change.key for change in changes if change.needs == RESTART]
         if restart:
             text += f"\n\n▲ {', '.join(restart)}: RELOAD leaves it as it is, only a restart changes it."
-        if self.console.link.state is not State.LIVE:
-            text += "\n\nThere is no connection to the pooler: RELOAD when there is one again."
+        reason = why_not(self.console)
+        if reason is not None:
+            text += f"\n\nIt takes a RELOAD, which cannot be done from here now: {reason}."
             self.app.push_screen(Ask("Written", text, [("no", "Close")]))
             return
         text += "\n\nUntil RELOAD the pooler goes on as before. RELOAD also takes back what was SET."

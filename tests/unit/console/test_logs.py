@@ -45,7 +45,7 @@ def lines_of(console: Console) -> LogLines:
 
 def joined(console: Console) -> str:
     """What is on the terminal, without the places where lines are broken."""
-    return " ".join(text(console).split())
+    return " ".join(text(console).replace("│", " ").split())
 
 
 def numbered(console: Console) -> list[str]:
