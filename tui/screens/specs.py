@@ -224,7 +224,7 @@ CONFIG = Spec(
     "Settings",
     ("key",),
     ("key", "value", "differs", "file", "default", "changeable", "help"),
-    ("key", "value", "differs", "file"),
+    ("key", "differs", "value", "file"),
     groups=("differs", "changeable", "source"),
 )
 

@@ -222,9 +222,7 @@ async def test_the_log_of_a_pooler_elsewhere_is_asked_for_and_only_what_is_new()
     async with driven(pooler) as (console, pilot):
         await press(pilot, "9")
         assert "12:00:00 LOG process up" in text(console)
-        assert "1 lines · SHOW LOG (the pooler has no log file: its setting logfile is empty)" in text(
-            console
-        )
+        assert "1 line · SHOW LOG (the pooler has no log file: its setting logfile is empty)" in text(console)
         pooler.answers["SHOW LOG WHERE line >= 1"] = Table(LOG_COLUMNS, [first, second])
         await polled(pilot)
         assert "2 lines" in text(console)
@@ -275,7 +273,7 @@ async def test_the_source_can_be_changed(log: Path) -> None:
         await press(pilot, "9", "home", "s")
         assert "from the table" in text(console)
         assert "process up" not in text(console)
-        assert "▶ following · 1 lines" in text(console)
+        assert "▶ following · 1 line" in text(console)
         await press(pilot, "s")
         assert "process up" in text(console)
 
