@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 from textual import on
 from textual.app import ComposeResult
@@ -31,6 +31,10 @@ from tui.widgets.ini_area import IniArea
 
 if TYPE_CHECKING:
     from tui.app import Console
+
+
+LISTED: Final = 200
+"""Mistakes that are listed; nobody reads more, and each key would have to build the list anew."""
 
 
 @dataclass(slots=True)
@@ -211,8 +215,9 @@ class EditorScreen(Screen[None]):
         if checked.errors != self._checked.errors:
             mistakes = self.query_one("#mistakes", OptionList)
             highlighted = mistakes.highlighted
-            mistakes.set_options([Option(Content(safe(str(error)))) for error in checked.errors])
-            mistakes.highlighted = min(highlighted or 0, len(checked.errors) - 1) if checked.errors else None
+            listed = [Option(Content(safe(str(error)))) for error in checked.errors[:LISTED]]
+            mistakes.set_options(listed)
+            mistakes.highlighted = min(highlighted or 0, len(listed) - 1) if listed else None
         self._checked = checked
         self.set_class(bool(checked.errors), "-wrong")
         self._mark()
