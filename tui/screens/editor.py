@@ -22,6 +22,7 @@ from pooler.config.errors import ConfigError
 from tui.files.configuration import Checked, Configuration, Written, effects, write
 from tui.files.difference import unified_diff
 from tui.files.document import Document, DocumentProblem, read_document
+from tui.operate.outcome import Outcome, Result
 from tui.screens.ask import Ask
 from tui.screens.choose import ChooseOne
 from tui.screens.reload import reload, why_not
@@ -299,12 +300,18 @@ class EditorScreen(Screen[None]):
                 now = self.console.settings.clock.now()
                 written.append(await asyncio.to_thread(write, path, old, data, now))
             except EditRefused as refused:
+                self._note(path, Result.FAILED, str(refused))
                 before = f"{', '.join(each.path for each in written)} is written. " if written else ""
                 self._say(f"{before}{refused}")
                 return
             buffer.document = buffer.document.saved(buffer.area.text)
+            self._note(path, Result.DONE, f"as it was: {written[-1].backup}")
         self._show_title()
         self._offer_reload(written, changes)
+
+    def _note(self, path: str, result: Result, text: str) -> None:
+        """Into the journal, as what is done to the pooler itself."""
+        self.console.desk.operator.note("EDIT", Outcome("EDIT", path, result, text))
 
     def _offer_reload(self, written: list[Written], changes: tuple[Change, ...]) -> None:
         text = "\n".join(f"{each.path} is written.\nAs it was: {each.backup}" for each in written)

@@ -262,6 +262,9 @@ async def test_it_is_written_with_a_backup_and_reloaded(ini: Path) -> None:
         assert "RELOAD" not in pooler.commands
         await press(pilot, "right", "enter")
         assert pooler.commands == ["RELOAD"]
+        noted = [(entry.verb, entry.target, entry.result) for entry in console.desk.operator.journal.entries]
+        assert noted == [("EDIT", str(ini), "done"), ("RELOAD", "the whole pooler", "done")]
+        assert "neu" not in str(console.desk.operator.journal.entries)
         assert "The pooler has reloaded its configuration." in text(console)
         await press(pilot, "enter")
         assert at(console, EditorScreen)
@@ -320,6 +323,9 @@ async def test_a_file_that_changed_underneath_is_left_alone(ini: Path) -> None:
         assert "somebody else has changed it since it was opened" in joined(console)
         assert content(ini) == MAIN + "; by another hand\n"
         assert [path for editor in console.editors for path in editor.unsaved] == [str(ini)]
+        assert [(entry.verb, entry.result) for entry in console.desk.operator.journal.entries] == [
+            ("EDIT", "failed")
+        ]
 
 
 async def test_an_included_file_is_opened_edited_and_written_with_the_main_file(ini: Path) -> None:

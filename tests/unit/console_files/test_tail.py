@@ -152,8 +152,9 @@ def test_between_renaming_and_making_anew_nothing_is_lost(log: Path) -> None:
 
 
 def test_a_file_that_was_renamed_back_is_not_read_twice(log: Path) -> None:
+    clock = Clock()
     log.write_bytes(b"one\n")
-    tail = Tail(str(log), 10)
+    tail = Tail(str(log), 10, clock)
     tail.read()
     log.rename(f"{log}.1")
     log.write_bytes(b"two\n")
@@ -161,6 +162,10 @@ def test_a_file_that_was_renamed_back_is_not_read_twice(log: Path) -> None:
     os.replace(f"{log}.1", log)
     append(log, b"three\n")
     assert tail.read().lines == (b"three",)
+    clock.now += 31
+    tail.read()
+    append(log, b"four\n")
+    assert tail.read().lines == (b"four",)
 
 
 def test_a_file_that_was_cut_off_is_read_from_its_beginning(log: Path) -> None:
