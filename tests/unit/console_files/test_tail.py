@@ -230,6 +230,24 @@ def test_a_file_that_may_not_be_read_says_so_and_is_tried_again(
     assert tail.read() == Batch((b"one",))
 
 
+def test_a_disk_that_fails_is_said_and_tried_again(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    log.write_bytes(b"one\n")
+    tail = Tail(str(log), 10)
+
+    def fail(*arguments: object) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    for line in (b"one", b"two"):
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "pread", fail)
+            assert tail.read() == Batch(problem=f"{log}: Input/output error")
+        assert tail.read() == Batch((line,))
+        append(log, b"two\n")
+    tail.close()
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
 def test_closing_lets_go_of_every_file(log: Path) -> None:
     before = set(os.listdir("/proc/self/fd"))
     log.write_bytes(b"one\n")
@@ -240,6 +258,8 @@ def test_closing_lets_go_of_every_file(log: Path) -> None:
     tail.read()
     tail.close()
     assert set(os.listdir("/proc/self/fd")) == before
+    append(log, b"three\n")
+    assert tail.read() == Batch()
 
 
 STEPS = st.lists(
