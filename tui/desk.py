@@ -275,6 +275,15 @@ class Desk:
 
         self._report(plan, await self._console.on_admin(there))
 
+    async def send(self, action: Action, command: str, timeout: float) -> Outcome:
+        """One command for the whole pooler, to which somebody has agreed elsewhere. Raises AdminError."""
+
+        async def there() -> Outcome:
+            connection = await self._connected()
+            return await self.operator.send(connection, action.verb, command, str(Subject.pooler()), timeout)
+
+        return await self._console.on_admin(there)
+
     async def _look_again(self) -> None:
         if self.leftovers:
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -84,7 +85,7 @@ class Tail:
     """The lines of the file at `path`, from the last `last` on.
 
     What was renamed is read to its end, and for a while longer, since its writer may not know it yet. A file
-    that was cut off is read from its beginning. Not for several threads. `clock` gives seconds.
+    that was cut off is read from its beginning. Any thread may read or close. `clock` gives seconds.
     """
 
     def __init__(self, path: str, last: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -94,9 +95,21 @@ class Tail:
         self._former: list[_Open] = []
         self._file: _Open | None = None
         self._begun = False
+        self._closed = False
+        # Who closes must not take the descriptor from under who reads: it may be another file at once.
+        self._turn = threading.Lock()
 
     def read(self) -> Batch:
         """All that is new, up to a limit. Raises nothing."""
+        with self._turn:
+            if self._closed:
+                return Batch()
+            try:
+                return self._batch()
+            except OSError as error:
+                return Batch(problem=f"{self.path}: {error.strerror}")
+
+    def _batch(self) -> Batch:
         problem = self._look()
         if self._file is None:
             return Batch(problem=problem)
@@ -115,9 +128,11 @@ class Tail:
 
     def close(self) -> None:
         """Let go of the files; nothing is read after that."""
-        for file in (*self._former, *((self._file,) if self._file else ())):
-            os.close(file.descriptor)
-        self._former, self._file = [], None
+        with self._turn:
+            for file in (*self._former, *((self._file,) if self._file else ())):
+                os.close(file.descriptor)
+            self._former, self._file = [], None
+            self._closed = True
 
     def _look(self) -> str | None:
         """See which file is at the path now; what is wrong with it is returned."""
@@ -133,9 +148,13 @@ class Tail:
             return f"{self.path}: {error.strerror}"
         except ValueError:
             return f"{self.path!r} is not a file name"
+        try:
+            offset = 0 if self._begun else _start_of_last(descriptor, self._last)
+        except OSError:
+            os.close(descriptor)
+            raise
         if self._file is not None:
             self._former.append(self._file)
-        offset = 0 if self._begun else _start_of_last(descriptor, self._last)
         self._file = _Open(descriptor, offset, self._clock())
         self._begun = True
         return None

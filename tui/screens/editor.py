@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 from textual import on
 from textual.app import ComposeResult
@@ -22,16 +22,20 @@ from pooler.config.errors import ConfigError
 from tui.files.configuration import Checked, Configuration, Written, effects, write
 from tui.files.difference import unified_diff
 from tui.files.document import Document, DocumentProblem, read_document
+from tui.operate.outcome import Outcome, Result
 from tui.screens.ask import Ask
 from tui.screens.choose import ChooseOne
-from tui.screens.reload import reload
+from tui.screens.reload import reload, why_not
 from tui.screens.save_dialog import SaveDialog
-from tui.watch.link import State
 from tui.widgets.cells import safe
 from tui.widgets.ini_area import IniArea
 
 if TYPE_CHECKING:
     from tui.app import Console
+
+
+LISTED: Final = 200
+"""Mistakes that are listed; nobody reads more, and each key would have to build the list anew."""
 
 
 @dataclass(slots=True)
@@ -212,8 +216,9 @@ class EditorScreen(Screen[None]):
         if checked.errors != self._checked.errors:
             mistakes = self.query_one("#mistakes", OptionList)
             highlighted = mistakes.highlighted
-            mistakes.set_options([Option(Content(safe(str(error)))) for error in checked.errors])
-            mistakes.highlighted = min(highlighted or 0, len(checked.errors) - 1) if checked.errors else None
+            listed = [Option(Content(safe(str(error)))) for error in checked.errors[:LISTED]]
+            mistakes.set_options(listed)
+            mistakes.highlighted = min(highlighted or 0, len(listed) - 1) if listed else None
         self._checked = checked
         self.set_class(bool(checked.errors), "-wrong")
         self._mark()
@@ -264,12 +269,15 @@ class EditorScreen(Screen[None]):
             self.notify("Nothing has been changed", markup=False)
             return
         checked = await asyncio.to_thread(self._configuration.check, contents)
+        before = await asyncio.to_thread(self._configuration.check)
+        if self._contents() != contents:
+            self.notify("It was changed while it was checked: save again", severity="warning", markup=False)
+            return
         self._show_mistakes(checked)
         if checked.errors:
             self._say(f"Nothing is written: {checked.errors[0]}")
             await self._go_to(checked.errors[0])
             return
-        before = await asyncio.to_thread(self._configuration.check)
         files = [
             (buffer.document.path, unified_diff(buffer.document.text, buffer.area.text))
             for real, buffer in self._buffers.items()
@@ -292,23 +300,30 @@ class EditorScreen(Screen[None]):
                 now = self.console.settings.clock.now()
                 written.append(await asyncio.to_thread(write, path, old, data, now))
             except EditRefused as refused:
+                self._note(path, Result.FAILED, str(refused))
                 before = f"{', '.join(each.path for each in written)} is written. " if written else ""
                 self._say(f"{before}{refused}")
                 return
             buffer.document = buffer.document.saved(buffer.area.text)
+            self._note(path, Result.DONE, f"as it was: {written[-1].backup}")
         self._show_title()
         self._offer_reload(written, changes)
+
+    def _note(self, path: str, result: Result, text: str) -> None:
+        """Into the journal, as what is done to the pooler itself."""
+        self.console.desk.operator.note("EDIT", Outcome("EDIT", path, result, text))
 
     def _offer_reload(self, written: list[Written], changes: tuple[Change, ...]) -> None:
         text = "\n".join(f"{each.path} is written.\nAs it was: {each.backup}" for each in written)
         restart = [change.key for change in changes if change.needs == RESTART]
         if restart:
             text += f"\n\n▲ {', '.join(restart)}: RELOAD leaves it as it is, only a restart changes it."
-        if self.console.link.state is not State.LIVE:
-            text += "\n\nThere is no connection to the pooler: RELOAD when there is one again."
+        reason = why_not(self.console)
+        if reason is not None:
+            text += f"\n\nIt takes a RELOAD, which cannot be done from here now: {reason}."
             self.app.push_screen(Ask("Written", text, [("no", "Close")]))
             return
-        text += "\n\nThe pooler goes on with the old configuration until RELOAD. What was SET goes with it."
+        text += "\n\nUntil RELOAD the pooler goes on as before. RELOAD also takes back what was SET."
         answers = [("no", "Not now"), ("reload", "RELOAD")]
 
         def decided(answer: str | None) -> None:

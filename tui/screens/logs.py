@@ -148,6 +148,7 @@ class LogsScreen(ConsoleScreen):
         self._new = self._passed_over = 0
         self._book.clear()
         self.query_one(LogLines).show_all()
+        self.query_one(LogLines).set_follows(True)
 
     async def _read_file(self) -> None:
         tail, more = self._tail, True
@@ -215,7 +216,8 @@ class LogsScreen(ConsoleScreen):
         if self._problem:
             yield f"▲ {self._problem}"
         passing, total = len(self._book), self._book.total
-        yield f"{total} lines" if passing == total else f"{passing} of {total} lines"
+        lines = f"{total} line{'s'[: total != 1]}"
+        yield lines if passing == total else f"{passing} of {lines}"
         if self._book.filter.level:
             yield f"{self._book.filter.level} and worse"
         if self._book.filter.pattern.text:

@@ -10,6 +10,10 @@ from tui.admin.errors import AdminError
 from tui.files.logline import RANKS, parse_lines
 from tui.files.tail import Tail
 from tui.files.whereabouts import log_file
+from tui.operate.actions import BY_VERB
+from tui.operate.outcome import Result
+from tui.operate.subject import Subject
+from tui.watch.link import State
 
 if TYPE_CHECKING:
     from tui.app import Console
@@ -32,10 +36,10 @@ async def reload(console: Console) -> Reloaded:
     if tail is not None:
         await asyncio.to_thread(tail.read)
     try:
-        await console.on_admin(lambda: _reload(console))
-        failure = ""
+        outcome = await console.desk.send(BY_VERB["RELOAD"], "RELOAD", SECONDS)
+        failure = "" if outcome.result is Result.DONE else outcome.reason
     except AdminError as error:
-        failure = f"{error.message}\n{error.detail}" if error.detail else error.message
+        failure = error.message
     logged = [] if tail is None else await asyncio.to_thread(_complaints, tail)
     if failure:
         return Reloaded(False, "\n".join([failure, *logged]))
@@ -44,13 +48,11 @@ async def reload(console: Console) -> Reloaded:
     return Reloaded(True, "The pooler has reloaded its configuration.")
 
 
-async def _reload(console: Console) -> None:
-    settings = console.settings
-    connection = await settings.connect(settings.target)
-    try:
-        await connection.command("RELOAD", SECONDS)
-    finally:
-        await connection.close()
+def why_not(console: Console) -> str | None:
+    """Why RELOAD is not to be offered, in words."""
+    if console.link.state is not State.LIVE:
+        return "there is no connection to the pooler"
+    return console.desk.why_not(BY_VERB["RELOAD"], Subject.pooler())
 
 
 def _tail(console: Console) -> Tail | None:

@@ -103,6 +103,9 @@ _COLUMNS: Final[Mapping[str, Column]] = {
     "request_time": Column("", format=_time),
     "application_name": Column("", max_width=28),
     "differs": Column("", level=_differs),
+    "value": Column("", max_width=24),
+    "file": Column("", max_width=24),
+    "default": Column("", max_width=14),
     "help": Column("", max_width=100),
     "total_received": _SIZE,
     "total_sent": _SIZE,
@@ -221,7 +224,7 @@ CONFIG = Spec(
     "Settings",
     ("key",),
     ("key", "value", "differs", "file", "default", "changeable", "help"),
-    ("key", "value", "differs", "file"),
+    ("key", "differs", "value", "file"),
     groups=("differs", "changeable", "source"),
 )
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import ClassVar, Final
 
 from rich.text import Text
+from textual.binding import Binding, BindingType
 from textual.widgets import TextArea
 
 from pooler.config.ini import value_span
@@ -44,6 +45,11 @@ class IniArea(TextArea):
     }
     """
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+home", "end_of_file(-1)", "Beginning of the file", show=False),
+        Binding("ctrl+end", "end_of_file(1)", "End of the file", show=False),
+    ]
+
     def __init__(self, text: str, *, read_only: bool = False, id: str | None = None) -> None:
         super().__init__(
             text,
@@ -69,6 +75,10 @@ class IniArea(TextArea):
         """Put the cursor at the beginning of a line, counted from 1, that may have gone meanwhile."""
         row = min(max(0, line - 1), self.document.line_count - 1)
         self.move_cursor((row, 0), center=True)
+
+    def action_end_of_file(self, side: int) -> None:
+        """To the very first place, or the very last."""
+        self.move_cursor((0, 0) if side < 0 else self.document.end)
 
     def get_line(self, line_index: int) -> Text:
         line = str(self.document.get_line(line_index))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -42,6 +43,13 @@ async def press(pilot: Pilot[Any], *keys: str) -> None:
     """Press keys, and wait until what they began is done."""
     await pilot.press(*keys)
     await settle(pilot)
+
+
+async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:
+    """Until something that happens on another thread, or in a worker that waits for a dialog, is seen."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await pilot.pause()
 
 
 def text(console: Console) -> str:

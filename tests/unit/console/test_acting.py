@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +9,7 @@ from textual.pilot import Pilot
 from textual.widgets import Button, Input, OptionList
 
 from tests.support.fake_admin import FakePooler, client, database, pairs, table
-from tests.unit.console.driving import driven, polled, press, settle, text
+from tests.unit.console.driving import driven, polled, press, settle, text, until
 from tui.admin.errors import AdminError
 from tui.app import Console
 from tui.operate.actions import ACTIONS
@@ -25,13 +23,6 @@ from tui.screens.leftovers import LeftoversScreen
 DATABASE = ("5", "down", "up")
 """Keys that put the cursor on database app."""
 POOLER = "pooler.example:6432"
-
-
-async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:
-    """Until something that happens on the admin thread is seen here."""
-    async with asyncio.timeout(10):
-        while not condition():
-            await pilot.pause()
 
 
 async def on_client(pilot: Pilot[Any]) -> None:

@@ -45,7 +45,7 @@ def lines_of(console: Console) -> LogLines:
 
 def joined(console: Console) -> str:
     """What is on the terminal, without the places where lines are broken."""
-    return " ".join(text(console).split())
+    return " ".join(text(console).replace("│", " ").split())
 
 
 def numbered(console: Console) -> list[str]:
@@ -222,9 +222,7 @@ async def test_the_log_of_a_pooler_elsewhere_is_asked_for_and_only_what_is_new()
     async with driven(pooler) as (console, pilot):
         await press(pilot, "9")
         assert "12:00:00 LOG process up" in text(console)
-        assert "1 lines · SHOW LOG (the pooler has no log file: its setting logfile is empty)" in text(
-            console
-        )
+        assert "1 line · SHOW LOG (the pooler has no log file: its setting logfile is empty)" in text(console)
         pooler.answers["SHOW LOG WHERE line >= 1"] = Table(LOG_COLUMNS, [first, second])
         await polled(pilot)
         assert "2 lines" in text(console)
@@ -272,12 +270,12 @@ async def test_a_file_that_cannot_be_read_gives_way_to_the_table() -> None:
 async def test_the_source_can_be_changed(log: Path) -> None:
     pooler = with_log((1, "12:00:00", "LOG", "from the table"))
     async with driven(pooler, log=log) as (console, pilot):
-        await press(pilot, "9", "s")
+        await press(pilot, "9", "home", "s")
         assert "from the table" in text(console)
         assert "process up" not in text(console)
+        assert "▶ following · 1 line" in text(console)
         await press(pilot, "s")
         assert "process up" in text(console)
-        del pooler.tables["LOG"]
 
 
 async def test_there_may_be_no_other_source(log: Path) -> None:

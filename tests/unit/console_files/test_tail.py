@@ -152,8 +152,9 @@ def test_between_renaming_and_making_anew_nothing_is_lost(log: Path) -> None:
 
 
 def test_a_file_that_was_renamed_back_is_not_read_twice(log: Path) -> None:
+    clock = Clock()
     log.write_bytes(b"one\n")
-    tail = Tail(str(log), 10)
+    tail = Tail(str(log), 10, clock)
     tail.read()
     log.rename(f"{log}.1")
     log.write_bytes(b"two\n")
@@ -161,6 +162,10 @@ def test_a_file_that_was_renamed_back_is_not_read_twice(log: Path) -> None:
     os.replace(f"{log}.1", log)
     append(log, b"three\n")
     assert tail.read().lines == (b"three",)
+    clock.now += 31
+    tail.read()
+    append(log, b"four\n")
+    assert tail.read().lines == (b"four",)
 
 
 def test_a_file_that_was_cut_off_is_read_from_its_beginning(log: Path) -> None:
@@ -225,6 +230,24 @@ def test_a_file_that_may_not_be_read_says_so_and_is_tried_again(
     assert tail.read() == Batch((b"one",))
 
 
+def test_a_disk_that_fails_is_said_and_tried_again(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    log.write_bytes(b"one\n")
+    tail = Tail(str(log), 10)
+
+    def fail(*arguments: object) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    for line in (b"one", b"two"):
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "pread", fail)
+            assert tail.read() == Batch(problem=f"{log}: Input/output error")
+        assert tail.read() == Batch((line,))
+        append(log, b"two\n")
+    tail.close()
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
 def test_closing_lets_go_of_every_file(log: Path) -> None:
     before = set(os.listdir("/proc/self/fd"))
     log.write_bytes(b"one\n")
@@ -235,6 +258,8 @@ def test_closing_lets_go_of_every_file(log: Path) -> None:
     tail.read()
     tail.close()
     assert set(os.listdir("/proc/self/fd")) == before
+    append(log, b"three\n")
+    assert tail.read() == Batch()
 
 
 STEPS = st.lists(
