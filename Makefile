@@ -45,9 +45,10 @@ fuzz: $(VENV)/.installed
 regress: $(VENV)/.installed
 	$(VENV)/bin/python -m tests.pg_regress $(ARGS)
 
-# The pictures of README.md, from a run of the demo.
+# The pictures of README.md, from a run of the demo; some of them with ARGS='overview clients'.
 screenshots: $(VENV)/.installed
-	$(VENV)/bin/python -m tests.screenshots.make
+	$(VENV)/bin/pip $(PIP_INSTALL) -e '.[screenshots]'
+	$(VENV)/bin/python -m tests.screenshots.make $(ARGS)
 
 # Not editable, and without the checkout on sys.path: what the tests import is what was compiled, and one of them
 # (tests/unit/test_build.py) makes sure of it.

@@ -35,8 +35,8 @@ async def clients(stage: Stage) -> None:
 
 
 async def server(stage: Stage) -> None:
-    """What PostgreSQL says of a server connection."""
-    await stage.press("4")
+    """What PostgreSQL says of a server connection that works for long."""
+    await stage.press("4", "slash", *"ana", "enter")
     await stage.polls(2)
     await stage.press("down", "b")
     await stage.polls(2)
@@ -46,8 +46,14 @@ async def grouped(stage: Stage) -> None:
     """Clients by application."""
     await stage.press("3")
     await stage.polls(2)
-    await stage.press("g", "down", "down", "enter")
+    await stage.press("g", "down", "down", "down", "enter")
     await stage.polls()
+
+
+async def logs(stage: Stage) -> None:
+    """The end of the pooler's log."""
+    await stage.press("9")
+    await stage.polls(2)
 
 
 async def overview(stage: Stage) -> None:
@@ -60,6 +66,7 @@ SHOTS: Final = (
     Shot("clients", clients),
     Shot("server", server),
     Shot("grouped", grouped),
+    Shot("logs", logs),
     Shot("narrow", pools, size=(64, 22)),
     Shot("light", pools, theme=LIGHT),
     Shot("overview", overview, size=(130, 40)),

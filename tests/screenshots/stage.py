@@ -29,9 +29,10 @@ class Stage:
         await self.press("1")
 
     async def end(self) -> None:
-        """Away with what was opened, and with messages that would be in the next picture."""
+        """Away with what was opened, and with messages, groups and filters: the next picture has its own."""
         while self.console.screen.is_modal:
             await self.press("escape")
+        await self.press("escape", "escape")
         self.console.clear_notifications()
 
     async def press(self, *keys: str) -> None:
