@@ -12,7 +12,10 @@ from tui.themes import LIGHT
 
 @dataclass(frozen=True)
 class Shot:
-    """A picture: the name of its file, and how the console gets there from the overview."""
+    """A picture: the name of its file, and how the console gets there from the overview.
+
+    It is taken when `act` is done, unless that does so itself (`Stage.shoot`).
+    """
 
     name: str
     act: Callable[[Stage], Awaitable[None]]
@@ -56,6 +59,35 @@ async def logs(stage: Stage) -> None:
     await stage.polls(2)
 
 
+async def confirm(stage: Stage) -> None:
+    """What would be hit, before it is."""
+    await on_the_shop(stage)
+    await stage.press("K")
+    await stage.wait(1)
+
+
+async def pause(stage: Stage) -> None:
+    """A PAUSE that waits for a transaction, and for whose."""
+    async with stage.transaction("shop", "migration"):
+        await on_the_shop(stage)
+        await stage.press("P")
+        await stage.wait(1)
+        await stage.press(*"shop", "enter")
+        await stage.wait(1)
+        await stage.press("J")
+        await stage.wait(5)
+        stage.shoot()
+    await stage.end()
+    await stage.command("RESUME shop")
+
+
+async def on_the_shop(stage: Stage) -> None:
+    """The cursor on the database of that name."""
+    await stage.press("5", "slash", *"shop", "enter")
+    await stage.polls(2)
+    await stage.press("down")
+
+
 async def overview(stage: Stage) -> None:
     """Last but for its variants: its graphs want some minutes."""
     await stage.rush()
@@ -67,6 +99,8 @@ SHOTS: Final = (
     Shot("server", server),
     Shot("grouped", grouped),
     Shot("logs", logs),
+    Shot("confirm", confirm),
+    Shot("pause", pause),
     Shot("narrow", pools, size=(64, 22)),
     Shot("light", pools, theme=LIGHT),
     Shot("overview", overview, size=(130, 40)),
