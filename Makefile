@@ -9,7 +9,7 @@ PYTEST_FLAGS := -n auto --dist loadgroup
 # Extra arguments, e.g. `make test ARGS='-k copy'` or `make bench ARGS=--quick`.
 ARGS ?=
 
-.PHONY: demo test explore lint bench chaos fuzz regress screenshots compiled clean
+.PHONY: demo test explore lint bench bench-console chaos fuzz regress screenshots compiled clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/pooldeck demo $(ARGS)
@@ -31,6 +31,10 @@ lint: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(VENV)/bin/python -m tests.bench --python $(VENV)/bin/python \
 		$(if $(wildcard $(COMPILED)/bin/pooldeck),--python $(COMPILED)/bin/python) $(ARGS)
+
+# The console with up to 40,000 clients on the screen, and what it costs the pooler.
+bench-console: $(VENV)/.installed
+	$(VENV)/bin/python -m tests.bench_console $(ARGS)
 
 # The token test at length, e.g. `make chaos ARGS='--seconds 600 --clients 200'`; a seed replays a run.
 chaos: $(VENV)/.installed

@@ -19,6 +19,7 @@ from tui.admin.target import parse_target
 from tui.app import Console
 from tui.screens.tables import TableScreen
 from tui.settings import ConsoleSettings
+from tui.tuning import spare_garbage_collection
 from tui.watch import feed
 from tui.watch.moment import Moment
 from tui.widgets.table import SnapshotTable
@@ -141,6 +142,7 @@ def main() -> None:
     time_tables(measured)
     settings = ConsoleSettings(parse_target(target), interval=1.0)
     console = BenchConsole(settings, float(seconds), Path(result), measured)
+    spare_garbage_collection()
     console.run()
     sys.exit(console.return_code)
 
