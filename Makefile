@@ -9,7 +9,7 @@ PYTEST_FLAGS := -n auto --dist loadgroup
 # Extra arguments, e.g. `make test ARGS='-k copy'` or `make bench ARGS=--quick`.
 ARGS ?=
 
-.PHONY: demo test explore lint bench chaos fuzz regress screenshots compiled clean
+.PHONY: demo test explore lint bench bench-console chaos fuzz regress screenshots compiled clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/pooldeck demo $(ARGS)
@@ -32,6 +32,10 @@ bench: $(VENV)/.installed
 	$(VENV)/bin/python -m tests.bench --python $(VENV)/bin/python \
 		$(if $(wildcard $(COMPILED)/bin/pooldeck),--python $(COMPILED)/bin/python) $(ARGS)
 
+# The console with up to 40,000 clients on the screen, and what it costs the pooler.
+bench-console: $(VENV)/.installed
+	$(VENV)/bin/python -m tests.bench_console $(ARGS)
+
 # The token test at length, e.g. `make chaos ARGS='--seconds 600 --clients 200'`; a seed replays a run.
 chaos: $(VENV)/.installed
 	$(VENV)/bin/python -m tests.chaos $(ARGS)
@@ -45,9 +49,10 @@ fuzz: $(VENV)/.installed
 regress: $(VENV)/.installed
 	$(VENV)/bin/python -m tests.pg_regress $(ARGS)
 
-# The pictures of README.md, from a run of the demo.
+# The pictures of README.md, from a run of the demo; some of them with ARGS='overview clients'.
 screenshots: $(VENV)/.installed
-	$(VENV)/bin/python -m tests.screenshots.make
+	$(VENV)/bin/pip $(PIP_INSTALL) -e '.[screenshots]'
+	$(VENV)/bin/python -m tests.screenshots.make $(ARGS)
 
 # Not editable, and without the checkout on sys.path: what the tests import is what was compiled, and one of them
 # (tests/unit/test_build.py) makes sure of it.

@@ -126,6 +126,7 @@ def open_console(
     """Run the console until it is left, its terminal is gone, or a signal ends it."""
     from tui.app import Console
     from tui.terminal import TerminalWatch
+    from tui.tuning import spare_garbage_collection
 
     if not on_terminal(environ):
         return failed(NO_TERMINAL, USAGE)
@@ -137,6 +138,7 @@ def open_console(
         _connect_signals(hosted, watch)
         hosted.when_over(console.exit)
     watch.start()
+    spare_garbage_collection()
     console.run()
     watch.stop()
     return watch.exit_code or console.return_code or DONE

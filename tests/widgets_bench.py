@@ -9,21 +9,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import fcntl
 import itertools
 import json
-import os
-import pty
 import random
 import resource
-import select
-import struct
-import subprocess
 import sys
 import tempfile
-import termios
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +24,7 @@ from rich.segment import Segment
 from textual.app import App, ComposeResult
 from textual.strip import Strip
 
+from tests.bench_console.keys import milliseconds, on_a_terminal
 from tui.widgets.columns import Column, Kind, Level
 from tui.widgets.snapshot import Row, Snapshot
 from tui.widgets.table import SnapshotTable
@@ -48,8 +42,6 @@ COLUMNS = (
 )
 BY_WAIT = Arrangement("wait", descending=True)
 REFRESH = 1.0
-WARM_UP = 3
-DOWN = b"\x1b[B"
 
 
 def client(number: int, chance: random.Random) -> Row:
@@ -150,82 +142,13 @@ class BenchApp(App[None]):
         self.exit()
 
 
-def on_a_terminal(count: int, seconds: float, press: bool) -> tuple[list[float], Outcome]:
+def on_terminal(count: int, seconds: float, press: bool) -> tuple[list[float], Outcome]:
     """How long each key took, in seconds, and what the application says of itself."""
-    leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 60, 200, 0, 0))
-    environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
     with tempfile.TemporaryDirectory() as directory:
         result = Path(directory) / "times.json"
         command = [sys.executable, "-m", "tests.widgets_bench", "--child", str(result), "--rows", str(count)]
-        child = subprocess.Popen(
-            [*command, "--seconds", str(seconds)],
-            stdin=follower,
-            stdout=follower,
-            stderr=follower,
-            env=environment,
-            start_new_session=True,
-        )
-        os.close(follower)
-        latencies = _press_keys(leader, press)
-        os.close(leader)
-        if child.wait():
-            raise SystemExit(f"the application ended with {child.returncode}")
+        latencies = on_a_terminal([*command, "--seconds", str(seconds)], ready=b"database", press=press)
         return latencies, Outcome(*json.loads(result.read_text()))
-
-
-def _press_keys(leader: int, press: bool) -> list[float]:
-    """Press until the child hangs up; each key when the one before was answered and a while has passed."""
-    latencies: list[float] = []
-    chance = random.Random(1)
-    if not _read_until(leader, b"database"):
-        return latencies
-    _read_for(leader, WARM_UP)
-    for number in itertools.count(1):
-        if not press:
-            if not _read_for(leader, 1):
-                break
-            continue
-        start = time.perf_counter()
-        os.write(leader, DOWN)
-        if not _read_until(leader, f"moves {number} ".encode()):
-            break
-        latencies.append(time.perf_counter() - start)
-        _read_for(leader, chance.uniform(0.02, 0.06))
-    return latencies
-
-
-def _read(leader: int) -> bytes:
-    try:
-        return os.read(leader, 1 << 16)
-    except OSError:
-        return b""
-
-
-def _read_until(leader: int, mark: bytes) -> bool:
-    seen = b""
-    while mark not in seen:
-        data = _read(leader)
-        if not data:
-            return False
-        seen = seen[-len(mark) :] + data
-    return True
-
-
-def _read_for(leader: int, seconds: float) -> bool:
-    end = time.perf_counter() + seconds
-    while (left := end - time.perf_counter()) > 0:
-        ready, _, _ = select.select([leader], [], [], left)
-        if ready and not _read(leader):
-            return False
-    return True
-
-
-def p95(times: Sequence[float]) -> str:
-    """In milliseconds."""
-    if not times:
-        return "–"
-    return f"{1000 * sorted(times)[min(len(times) - 1, int(0.95 * len(times)))]:.1f}"
 
 
 def models(count: int) -> None:
@@ -270,12 +193,12 @@ def main() -> None:
     print("| rows | key p50 | key | key max | thread | on the loop | painted | CPU | CPU | MB |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for count in options.rows:
-        keys, pressed = on_a_terminal(count, options.seconds, press=True)
-        _, watched = on_a_terminal(count, options.seconds, press=False)
+        keys, pressed = on_terminal(count, options.seconds, press=True)
+        _, watched = on_terminal(count, options.seconds, press=False)
         middle = sorted(keys)[len(keys) // 2]
-        ticks = " | ".join(p95(times) for times in pressed.times.values())
+        ticks = " | ".join(milliseconds(times) for times in pressed.times.values())
         print(
-            f"| {count} | {1000 * middle:.1f} | {p95(keys)} | {1000 * max(keys):.1f} | {ticks} "
+            f"| {count} | {1000 * middle:.1f} | {milliseconds(keys)} | {1000 * max(keys):.1f} | {ticks} "
             f"| {pressed.cpu:.0%} | {watched.cpu:.0%} | {pressed.memory:.0f} |  ({len(keys)} keys)"
         )
 

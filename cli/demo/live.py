@@ -20,7 +20,7 @@ from tui.profiles import ServerLogin
 from tui.settings import ConsoleSettings
 
 _USERS: Final = ("web", "worker", "ana")
-_DATABASES: Final = {"shop": "", "reports": "pool_size=2"}
+_DATABASES: Final = {"shop": "", "reports": "pool_size=4"}
 _END_SECONDS: Final = 15.0
 
 
@@ -47,7 +47,7 @@ def running_scene(clients: int, pool_size: int) -> Iterator[Scene]:
     with TemporaryPostgres() as postgres, closing(ReservedPort()) as reserved:
         for user in _USERS:
             postgres.sql(f"CREATE ROLE {user} LOGIN SUPERUSER")
-        config = write_config(postgres, reserved.number, clients, pool_size, _DATABASES, _USERS)
+        config = write_config(postgres, reserved.number, 2 * clients, pool_size, _DATABASES, _USERS)
         errors = config.parent / "load.err"
         with errors.open("w") as stderr:
             process = subprocess.Popen(

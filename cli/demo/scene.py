@@ -69,9 +69,9 @@ class Script:
         await self._pause(random.uniform(0.1, 0.6))
 
     async def evaluate(self, client: LoadClient) -> None:
-        """Long queries, at times more of them than the pool has servers."""
+        """Long queries, seldom more of them than the pool has servers."""
         await client.slow(random.uniform(0.3, 2.5))
-        await self._pause(random.uniform(0.5, 5.0))
+        await self._pause(random.uniform(2.0, 10.0))
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):

@@ -10,8 +10,6 @@ import re
 from pathlib import Path
 from typing import Final
 
-import resvg_py
-
 FONTS: Final = Path("/usr/share/fonts/truetype/dejavu")
 """Debian's fonts-dejavu-core and fonts-dejavu-extra."""
 
@@ -32,6 +30,8 @@ class NoFonts(RuntimeError):
 
 def png_of(svg: str) -> bytes:
     """The picture. Raises NoFonts."""
+    import resvg_py
+
     if not (FONTS / "DejaVuSansMono.ttf").exists():
         raise NoFonts(f"{_MONO} is not in {FONTS}: install fonts-dejavu")
     return bytes(

@@ -205,3 +205,11 @@ def test_it_loads_without_textual() -> None:
     program = "import sys, tui.profiles; print({'textual', 'rich', 'asyncpg'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_example_of_the_manual(tmp_path: Path) -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "console.md").read_text()
+    example = manual.partition("```toml\n")[2].partition("```")[0]
+    profiles = load_profiles(written(tmp_path, example))
+    assert profiles.choose(None).name == "shop"
+    assert profiles.choose("production").read_only

@@ -100,12 +100,15 @@ class BackendScreen(ModalScreen[None]):
         self._paint()
 
     def _show_problem(self, text: str) -> None:
-        problem = self.query_one("#problem", Static)
+        problem = self.query_one_optional("#problem", Static)
+        if problem is None:  # closed before there was an answer
+            return
         problem.update(safe(f"▲ {text}"))
         problem.display = bool(text)
 
     def _paint(self) -> None:
-        if self._backend is None or self._watch is None:
+        values = self.query_one_optional("#values", Static)
+        if self._backend is None or self._watch is None or values is None:
             return
         table = RichTable.grid(padding=(0, 2))
         table.add_column(style="bold", no_wrap=True)
@@ -114,7 +117,7 @@ class BackendScreen(ModalScreen[None]):
             table.add_row(Text(name), Text(safe(value)))
         query = self._backend.query or "–"
         table.add_row(Text("query"), Text(_lines_of(masked(query) if self._hidden else query)))
-        self.query_one("#values", Static).update(table)
+        values.update(table)
 
     def action_literals(self) -> None:
         self._hidden = not self._hidden

@@ -174,7 +174,7 @@ class BackendWatch:
             async with asyncio.timeout(QUERY_SECONDS):
                 row = await connection.fetchrow(_ACTIVITY, self.address.pid)
         except _FAILURES as error:
-            raise await self._failed(error) from None
+            raise self._failed(error) from None
         self._failure, self._failures = None, 0
         return None if row is None else _backend(row, self.address)
 
@@ -214,20 +214,21 @@ class BackendWatch:
         )
         return self._connection
 
-    async def _failed(self, error: BaseException) -> BackendError:
+    def _failed(self, error: BaseException) -> BackendError:
+        refused = self._connection is None and _is_refusal(error)
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
         self._failures += 1
         self._retry_at = self._clock() + delay(self._failures)
-        self._failure = BackendError(self._words(error), final=_is_refusal(error))
+        self._failure = BackendError(self._words(error, refused), final=refused)
         return self._failure
 
-    def _words(self, error: BaseException) -> str:
+    def _words(self, error: BaseException, refused: bool) -> str:
         if isinstance(error, TimeoutError):
             return f"{self.address} does not answer"
         text = str(error) or type(error).__name__
-        if _is_refusal(error):
+        if refused:
             return (
                 f"{self.address} does not let {self.user} in: {text}. Say in the profile who may look,"
                 " or put a password into ~/.pgpass."
@@ -236,7 +237,7 @@ class BackendWatch:
 
 
 def _is_refusal(error: BaseException) -> bool:
-    """Whether it would be refused again; trying on could lock an account."""
+    """Of a login: whether it would be refused again. To go on trying could lock an account."""
     if isinstance(error, asyncpg.PostgresError):
         return str(getattr(error, "sqlstate", "")).startswith(("28", "3D", "42"))
     return isinstance(error, asyncpg.InterfaceError | ValueError)

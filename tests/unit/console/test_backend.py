@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.support.fake_admin import FakePooler, database, server, table
-from tests.unit.console.driving import driven, polled, press, text
+from tests.unit.console.driving import driven, polled, press, settle, text
 from tui.admin.target import Target
 from tui.profiles import ServerLogin
 from tui.watch.backend import Address, Backend, BackendError, BackendWatch, address_of
@@ -151,6 +153,34 @@ async def test_it_asks_again_when_told(watch: type[FakeWatch]) -> None:
     watch.answer = BackendError("refused", final=True)
     await seen(watch, "r")
     assert (watch.looks, watch.forgiven) == (2, 1)
+
+
+async def test_an_answer_that_comes_too_late(watch: type[FakeWatch], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, answered, shown = threading.Event(), threading.Event(), threading.Event()
+
+    async def look(self: FakeWatch) -> Backend | None:
+        asked.set()
+        await asyncio.to_thread(answered.wait, 10)
+        raise BackendError("the connection is closed", final=False)
+
+    async def close(self: FakeWatch) -> None:
+        answered.set()
+        await asyncio.to_thread(shown.wait, 10)
+
+    monkeypatch.setattr(watch, "look", look)
+    monkeypatch.setattr(watch, "close", close)
+    async with driven(FakePooler()) as (console, pilot):
+        await press(pilot, "4")
+        await polled(pilot)
+        await pilot.press("down", "b")
+        await asyncio.to_thread(asked.wait, 10)
+        leaving = asyncio.create_task(pilot.press("escape"))
+        await asyncio.to_thread(answered.wait, 10)
+        await console.workers.wait_for_complete()
+        shown.set()
+        await leaving
+        await settle(pilot)
+        assert "2 servers" in text(console)
 
 
 async def test_without_a_server_there_is_nothing_to_ask(watch: type[FakeWatch]) -> None:

@@ -1,0 +1,1 @@
+"""What the console needs, and what it costs the pooler (`make bench-console`)."""
