@@ -24,6 +24,7 @@ from tui.watch.moment import Moment
 from tui.widgets.cells import safe
 from tui.widgets.columns import plain
 from tui.widgets.filter_bar import FilterBar
+from tui.widgets.filters import condition
 from tui.widgets.snapshot import Key, Snapshot
 from tui.widgets.table import SnapshotTable
 from tui.widgets.view import Arrangement, View, arrange, group
@@ -264,7 +265,7 @@ class TableScreen(ConsoleScreen):
 
     def _open_group(self, key: Key) -> None:
         column = self._grouped
-        added = f'{column}="{key}"' if key is not None else f'{column}=""'
+        added = condition(column, "" if key is None else str(key))
         self.filter_by(f"{self._arrangement.filter} {added}".strip())
 
     def action_copy(self) -> None:
@@ -318,7 +319,7 @@ class _WithConnections(TableScreen):
         await self.app.switch_mode(place)
         screen = self.app.screen
         if isinstance(screen, TableScreen):
-            texts = (f'{theirs}="{plain(row.get(ours))}"' for theirs, ours in self.connections.items())
+            texts = (condition(theirs, plain(row.get(ours))) for theirs, ours in self.connections.items())
             screen.filter_by(" ".join(texts))
 
 

@@ -220,7 +220,8 @@ async def test_states_of_pooler_and_databases() -> None:
         *(database(f"db{number}", paused=1) for number in range(7)), database("old", disabled=1)
     )
     async with driven(pooler) as (console, _):
-        line = next(line for line in text(console).splitlines() if "▲ SUSPENDED" in line)
+        line = next(line for line in text(console).splitlines() if "disabled: old" in line)
+        assert "▲ SUSPENDED" in line
         assert "▲ paused: db0, db1, db2, db3, db4 and 2 more" in line
         assert "▲ disabled: old" in line
 

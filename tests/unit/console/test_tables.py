@@ -338,3 +338,14 @@ async def test_from_a_detail_to_the_other_end() -> None:
         assert isinstance(console.screen, ServersScreen)
         assert console.screen.query_one(SnapshotTable).cursor_key == 17
         assert len(console.screen_stack) == 1
+
+
+async def test_a_filter_that_is_written_from_a_row_steers_no_terminal() -> None:
+    pooler = FakePooler()
+    pooler.tables["POOLS"] = table(pool("\x1b[31mapp", 'a"b'))
+    pooler.tables["CLIENTS"] = table(client(1, database="\x1b[31mapp", user='a"b'), client(2))
+    async with driven(pooler) as (console, pilot):
+        await press(pilot, "2", "down", "l")
+        await polled(pilot)
+        assert "1 of 2 clients" in text(console)
+        assert "\x1b" not in text(console)
