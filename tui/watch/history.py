@@ -83,23 +83,30 @@ def _per_second(column: str) -> Callable[[Growth], float | None]:
     return lambda growth: growth.per_second(column)
 
 
-_MEASURES: Final[Mapping[str, Callable[[Growth], float | None]]] = {
-    **{name: _per_second(column) for name, column in RATES.items()},
-    "query_time": lambda growth: _seconds(growth.ratio("total_query_time", of="total_query_count")),
-    "xact_time": lambda growth: _seconds(growth.ratio("total_xact_time", of="total_xact_count")),
-    "wait_time": lambda growth: _seconds(growth.ratio("total_wait_time", of=_assignments(growth))),
-    "idle_share": lambda growth: _rest(growth.ratio("total_query_time", of="total_xact_time")),
-    "busy_servers": lambda growth: _seconds(growth.per_second("total_xact_time")),
-    "prepared_hits": lambda growth: _rest(growth.ratio("total_server_parse_count", of=_uses(growth))),
-}
-
-
 def _seconds(microseconds: float | None) -> float | None:
     return None if microseconds is None else microseconds / _MICROSECONDS
 
 
 def _rest(share: float | None) -> float | None:
     return None if share is None else max(0.0, 1 - share)
+
+
+def _server_time(growth: Growth) -> float | None:
+    """Microseconds in which transactions had a server: PgBouncer counts the wait for one to their time."""
+    times, waits = growth.by("total_xact_time"), growth.by("total_wait_time")
+    return None if times is None or waits is None else max(0.0, times - waits)
+
+
+def _busy_servers(growth: Growth) -> float | None:
+    time = _server_time(growth)
+    return None if time is None else time / _MICROSECONDS / growth.seconds
+
+
+def _idle_share(growth: Growth) -> float | None:
+    times, queries, had = growth.by("total_xact_time"), growth.by("total_query_time"), _server_time(growth)
+    if times is None or queries is None or not had:
+        return None
+    return min(1.0, max(0.0, times - queries) / had)
 
 
 def _assignments(growth: Growth) -> str:
@@ -112,6 +119,17 @@ def _uses(growth: Growth) -> str:
     """A statement that is prepared once is bound often, and has to be on the server each time."""
     column = "total_bind_count"
     return "total_client_parse_count" if growth.by(column) is None else column
+
+
+_MEASURES: Final[Mapping[str, Callable[[Growth], float | None]]] = {
+    **{name: _per_second(column) for name, column in RATES.items()},
+    "query_time": lambda growth: _seconds(growth.ratio("total_query_time", of="total_query_count")),
+    "xact_time": lambda growth: _seconds(growth.ratio("total_xact_time", of="total_xact_count")),
+    "wait_time": lambda growth: _seconds(growth.ratio("total_wait_time", of=_assignments(growth))),
+    "idle_share": _idle_share,
+    "busy_servers": _busy_servers,
+    "prepared_hits": lambda growth: _rest(growth.ratio("total_server_parse_count", of=_uses(growth))),
+}
 
 
 class _Ring:

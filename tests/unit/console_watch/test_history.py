@@ -41,14 +41,14 @@ def test_rates_are_per_second() -> None:
 def test_times_are_averages_of_what_ended_in_between() -> None:
     history = history_of(
         counted(queries=100, xacts=10, assignments=10, query_us=1e6, xact_us=2e6, wait_us=0),
-        counted(queries=110, xacts=15, assignments=14, query_us=1.5e6, xact_us=4e6, wait_us=8e6),
+        counted(queries=110, xacts=15, assignments=14, query_us=1.5e6, xact_us=4e6, wait_us=4e5),
     )
     latest = history.latest
     assert latest["query_time"] == pytest.approx(0.05)
     assert latest["xact_time"] == pytest.approx(0.4)
-    assert latest["wait_time"] == pytest.approx(2.0)
-    assert latest["idle_share"] == pytest.approx(0.75)
-    assert latest["busy_servers"] == pytest.approx(1.0)
+    assert latest["wait_time"] == pytest.approx(0.1)
+    assert latest["idle_share"] == pytest.approx(1.5 / 1.6)
+    assert latest["busy_servers"] == pytest.approx(0.8)
 
 
 def test_a_release_without_assignments_counts_waits_by_transactions() -> None:
