@@ -7,10 +7,17 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from textual.app import App
 from textual.pilot import Pilot
+from textual.screen import ModalScreen
+from textual.worker import Worker
 
 from tests.support.fake_admin import FakePooler, fake_console
 from tui.app import Console
+
+
+ASKING = frozenset({"act", "leave", "review"})
+"""Groups of workers that open dialogs, and go on when these are answered."""
 
 
 @asynccontextmanager
@@ -25,10 +32,18 @@ async def driven(
 
 
 async def settle(pilot: Pilot[Any]) -> None:
-    """Wait until all workers are done and all messages handled."""
+    """Wait until all workers are done, or wait for the dialog that is open, and all messages are handled."""
     await pilot.pause()
-    await pilot.app.workers.wait_for_complete()
+    while pending := [worker for worker in pilot.app.workers if not _waits(worker, pilot.app)]:
+        await pilot.app.workers.wait_for_complete(
+            [worker for worker in pending if worker.group not in ASKING]
+        )
+        await pilot.pause()
     await pilot.pause()
+
+
+def _waits(worker: Worker[Any], app: App[Any]) -> bool:
+    return worker.is_finished or (worker.group in ASKING and isinstance(app.screen, ModalScreen))
 
 
 async def polled(pilot: Pilot[Any]) -> None:
