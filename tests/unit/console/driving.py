@@ -15,7 +15,6 @@ from textual.worker import Worker
 from tests.support.fake_admin import FakePooler, fake_console
 from tui.app import Console
 
-
 ASKING = frozenset({"act", "leave", "review"})
 """Groups of workers that open dialogs, and go on when these are answered."""
 
