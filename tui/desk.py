@@ -121,8 +121,14 @@ class Desk:
         moment = self._console.moment
         if moment is None:
             return None
-        user = self._console.settings.target.user
-        return Standing(moment.capabilities, self.rights, self.operator.read_only, user)
+        target = self._console.settings.target
+        return Standing(
+            moment.capabilities,
+            self.rights,
+            self.operator.read_only,
+            target.user,
+            several_hosts="," in target.host,
+        )
 
     def why_not(self, action: Action, subject: Subject | None) -> str | None:
         """Why this cannot be done now; None if it can."""

@@ -50,7 +50,8 @@ def run_action(request: Request) -> int:
 
 async def _act(connection: AdminConnection, request: Request, target: Target) -> int:
     action, variant = request.action, request.arguments.get("variant", "")
-    reason = why_not(action, request.subject, Standing(connection.capabilities), variant)
+    standing = Standing(connection.capabilities, several_hosts="," in target.host)
+    reason = why_not(action, request.subject, standing, variant)
     if reason is not None:
         return session.failed(f"{action.verb}: {reason}", session.REFUSED)
     pooler = f"{target.host}:{target.port}"

@@ -40,6 +40,8 @@ class Standing:
     rights: Rights = Rights.ADMIN
     read_only: bool = False
     user: str = ""
+    several_hosts: bool = False
+    """Whether each connection may reach another pooler: what is shown need not be what would be hit."""
 
 
 async def probe_rights(connection: AdminConnection) -> Rights:
@@ -84,6 +86,8 @@ def why_not(action: Action, subject: Subject | None, standing: Standing, variant
     if standing.rights is not Rights.ADMIN:
         who = f"{standing.user} may" if standing.user else "stats_users may"
         return f"{who} look, and not act"
+    if standing.several_hosts:
+        return "the target names several hosts: name one to act"
     if not standing.capabilities.has_command(action.verb) or not _has_variant(action, variant, standing):
         return f"this pooler has no {f'{action.verb} {variant}'.rstrip()}"
     if subject is None:

@@ -20,6 +20,9 @@ from tui.operate.subject import Key, Kind, Subject, key_text, row_key
 _SHOWN: Final = 8
 """Lines of a list in a dialog."""
 
+_MANY: Final = 20
+"""Of more clients than this the number has to be typed: a selection is quickly greater than meant."""
+
 _IDENTITY: Final = ("connect_time", "addr", "port", "user", "database")
 """What a client keeps as long as it is the same one."""
 
@@ -92,6 +95,8 @@ async def make_plan(
     else:
         await draft.clients()
     risk = action.scopes[subject.kind]
+    if risk is Risk.CONFIRM and len(draft.commands) > _MANY:
+        risk = Risk.NAME
     return Plan(
         action=action,
         subject=subject,

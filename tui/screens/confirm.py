@@ -17,7 +17,7 @@ from textual.widgets import Button, Input, Static
 from tui.operate.plan import Plan
 from tui.widgets.cells import safe
 
-_COMMANDS = 6
+_COMMANDS = 4
 """That are shown of a plan with many."""
 
 
@@ -34,8 +34,8 @@ class ConfirmScreen(ModalScreen[bool]):
         border: round $warning; background: $surface; padding: 0 1;
     }
     ConfirmScreen.-grave > Vertical { border: heavy $error; }
-    ConfirmScreen #about { height: auto; max-height: 12; }
-    ConfirmScreen.-low #about { max-height: 8; }
+    ConfirmScreen #about { height: auto; max-height: 22; }
+    ConfirmScreen.-low #about { max-height: 11; }
     ConfirmScreen Static { height: auto; }
     ConfirmScreen #command { color: $text-accent; }
     ConfirmScreen #undo, ConfirmScreen #frozen { color: $text-muted; }
@@ -65,14 +65,16 @@ class ConfirmScreen(ModalScreen[bool]):
         box = Vertical()
         box.border_title = safe(plan.title)
         with box:
-            with VerticalScroll(id="about", can_focus=False):
+            with VerticalScroll(id="about"):
                 yield _text(plan.action.help if not plan.action.variants else self._variant_help())
-                for line in (*plan.effect, *self._notes):
-                    yield _text(f"• {line}")
-            yield _text(self._commands(), "command")
-            if plan.undo:
-                yield _text(f"Undo: {plan.undo}" if plan.action.undo else plan.undo, "undo")
-            yield _text("What is shown below is frozen while this is open.", "frozen")
+                lines = [f"• {line}" for line in (*plan.effect, *self._notes)]
+                # How many first, then the commands, then which: the end may have to be scrolled to.
+                yield from map(_text, lines[:1])
+                yield _text(self._commands(), "command")
+                yield from map(_text, lines[1:])
+                if plan.undo:
+                    yield _text(f"Undo: {plan.undo}" if plan.action.undo else plan.undo, "undo")
+                yield _text("What is shown below is frozen while this is open.", "frozen")
             if plan.typed:
                 yield _text(f"Type {plan.typed} to do it:")
                 yield Input(compact=True)

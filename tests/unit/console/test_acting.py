@@ -576,6 +576,10 @@ async def test_dialogs_fit_the_terminal(size: tuple[int, int]) -> None:
             region = console.screen.query_one(name).region
             assert region.bottom <= size[1]
             assert region.right <= size[0]
+        await pilot.press("y")
+        assert pooler.commands == []
+        console.screen.query_one(Input).value = "59 clients"
+        await pilot.pause()
         await pilot.click("#do")
         await settle(pilot)
         assert len(pooler.commands) == 59

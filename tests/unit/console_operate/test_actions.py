@@ -179,6 +179,12 @@ def test_what_a_pooler_lacks() -> None:
     assert why_not(BY_VERB["SHUTDOWN"], everything, old, "WAIT_FOR_CLIENTS") == reason
 
 
+def test_a_target_of_several_hosts_is_only_looked_at() -> None:
+    standing = Standing(OURS, several_hosts=True)
+    reason = "the target names several hosts: name one to act"
+    assert why_not(BY_VERB["RESUME"], Subject.pooler(), standing) == reason
+
+
 @each_action
 def test_who_may_only_look_and_a_console_that_is_read_only(action: Action) -> None:
     for kind in action.scopes:

@@ -90,6 +90,7 @@ async def test_many_clients_are_counted_and_not_listed(
     assert plan.effect[0] == "2,000 clients, 0 with a server"
     assert plan.effect[-1] == "... and 1,992 more"
     assert len(plan.commands) == 2000
+    assert (plan.risk, plan.typed) == (Risk.NAME, "2000 clients")
 
 
 async def test_clients_that_are_gone_before_the_dialog(connection: AdminConnection) -> None:
