@@ -10,7 +10,7 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.support.fake_admin import EPOCH, FakePooler, client, database, pool, stats, table
-from tests.unit.console.driving import driven, polled, press, settle, text
+from tests.unit.console.driving import driven, polled, press, seen, settle, text
 from tests.unit.console.snapshots import SIZES as PICTURES
 from tests.unit.console.snapshots import check
 from tests.unit.console_watch.moments import config, counted, state
@@ -96,13 +96,6 @@ def heard(console: Console) -> Iterator[list[str]]:
     console.bell = lambda: bells.append("bell")  # type: ignore[method-assign]
     yield bells
     console.bell = original  # type: ignore[method-assign]
-
-
-async def seen(console: Console, pilot: Pilot[Any]) -> str:
-    """What is on the terminal below the notifications."""
-    console.clear_notifications()
-    await settle(pilot)
-    return text(console)
 
 
 def words(console: Console) -> str:
