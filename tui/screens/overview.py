@@ -80,16 +80,14 @@ class AlertList(Static):
             return
         lines: list[Content] = []
         told: set[str] = set()
+        rest = len(active) - most
         for alert in active[:most]:
-            lines.append(headline(alert))
+            lines.append(headline(alert, rest if most == 1 else 0))
             reason = lookout.explain(alert)
             if reason and reason not in told:
                 lines.append(Content(f"  {safe(reason)}"))
             told.add(reason)
-        rest = len(active) - most
-        if rest > 0 and most == 1:
-            lines[0] = Content.assemble(lines[0], (f"  +{rest}: a", "$foreground-muted"))
-        elif rest > 0:
+        if rest > 0 and most > 1:
             lines.append(
                 Content.assemble((f"{counted(rest, 'more alert')}: a shows all", "$foreground-muted"))
             )

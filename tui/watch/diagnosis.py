@@ -230,8 +230,8 @@ class _Look:
         if share is not None and share >= _MOSTLY and not self._holders:
             return f"app holds transactions: idle for {share:.0%} of their time"
         now, before = (
-            self._history.recent("query_time", self._database),
-            self._history.usual("query_time", self._database),
+            self._history.recent("run_time", self._database),
+            self._history.usual("run_time", self._database),
         )
         if now and before and now >= _SLOWER * before:
             times = f"{short_duration(now * 1e6)} on average, {short_duration(before * 1e6)} before"

@@ -64,6 +64,7 @@ METRICS: Final[Mapping[str, Metric]] = {
         Metric("active_servers", "active servers", Unit.COUNT),
         Metric("clients", "clients", Unit.COUNT),
         Metric("query_time", "query time", Unit.SECONDS),
+        Metric("run_time", "query time on servers", Unit.SECONDS),
         Metric("xact_time", "transaction time", Unit.SECONDS),
         Metric("wait_time", "wait per assignment", Unit.SECONDS),
         Metric("idle_share", "idle in transaction", Unit.SHARE),
@@ -75,7 +76,7 @@ METRICS: Final[Mapping[str, Metric]] = {
 
 DATABASE_METRICS: Final = (
     *("queries", "transactions", "waiting", "maxwait", "active_servers", "clients"),
-    *("query_time", "xact_time", "wait_time", "idle_share", "busy_servers"),
+    *("query_time", "run_time", "xact_time", "wait_time", "idle_share", "busy_servers"),
 )
 
 
@@ -109,6 +110,14 @@ def _idle_share(growth: Growth) -> float | None:
     return min(1.0, max(0.0, times - queries) / had)
 
 
+def _run_time(growth: Growth) -> float | None:
+    """Of a query, without its wait for a server: what says whether PostgreSQL has become slow."""
+    times, waits, count = (growth.by(f"total_{name}") for name in ("query_time", "wait_time", "query_count"))
+    if times is None or waits is None or not count:
+        return None
+    return max(0.0, times - waits) / _MICROSECONDS / count
+
+
 def _assignments(growth: Growth) -> str:
     """What waits are divided by: PgBouncer counts assignments since 1.23."""
     column = "total_server_assignment_count"
@@ -124,6 +133,7 @@ def _uses(growth: Growth) -> str:
 _MEASURES: Final[Mapping[str, Callable[[Growth], float | None]]] = {
     **{name: _per_second(column) for name, column in RATES.items()},
     "query_time": lambda growth: _seconds(growth.ratio("total_query_time", of="total_query_count")),
+    "run_time": _run_time,
     "xact_time": lambda growth: _seconds(growth.ratio("total_xact_time", of="total_xact_count")),
     "wait_time": lambda growth: _seconds(growth.ratio("total_wait_time", of=_assignments(growth))),
     "idle_share": _idle_share,

@@ -272,31 +272,34 @@ def paused(moment: Moment, limits: AlertThresholds, memory: Memory) -> Readings 
     if moment.table("STATE") is None and moment.table("DATABASES") is None:
         return None
     state = state_of(moment.table("STATE"))
-    found = {AlertKey("paused"): _pause(moment, limits, memory, "", state if state in STATES else "")}
-    for row in _rows(moment, "DATABASES"):
-        if "paused" in row:
-            key = AlertKey("paused", row["name"])
-            found[key] = _pause(moment, limits, memory, row["name"], "paused" if row["paused"] else "")
+    states = {"": state if state in STATES else ""}
+    states |= {row["name"]: "paused" if row.get("paused") else "" for row in _rows(moment, "DATABASES")}
+    lines: dict[str, tuple[float, float]] = {}
+    for pool in _pools(moment) or ():
+        for name in ("", pool["database"]):
+            clients, longest = lines.get(name, (0, 0.0))
+            lines[name] = clients + pool["cl_waiting"], max(longest, longest_wait(pool))
+    # Soon clients are told query_wait_timeout.
+    patience = (setting(moment, "query_wait_timeout") or 0) / 2
+    found: dict[AlertKey, Reading] = {}
+    for name, state in states.items():
+        lasting = memory.lasting(("paused", name), bool(state), moment.at)
+        clients, longest = lines.get(name, (0, 0.0)) if state else (0, 0.0)
+        conditions = (
+            Condition(Severity.INFO, bool(state), 1, clears_at_once=True),
+            Condition(Severity.WARNING, lasting, limits.paused_warning, clears_at_once=True),
+            Condition(Severity.CRITICAL, lasting, limits.paused_critical, clears_at_once=True),
+            Condition(Severity.CRITICAL, longest, patience, clears_at_once=True),
+        )
+        found[AlertKey("paused", name)] = Reading(_pause_text(state, lasting, clients, longest), conditions)
     return found
 
 
-def _pause(moment: Moment, limits: AlertThresholds, memory: Memory, database: str, state: str) -> Reading:
-    lasting = memory.lasting(("paused", database), bool(state), moment.at)
-    pools = [pool for pool in _pools(moment) or () if database in ("", pool["database"])]
-    clients = sum(pool["cl_waiting"] for pool in pools)
-    longest = max((longest_wait(pool) for pool in pools), default=0.0)
+def _pause_text(state: str, lasting: float, clients: float, longest: float) -> str:
+    if not state:
+        return "active again"
     text = f"{state}, for {duration(lasting)} at least" if lasting >= 1 else state
-    if state and clients:
-        text += f"; {line_text(clients, longest)}"
-    timeout = setting(moment, "query_wait_timeout") or 0
-    conditions = (
-        Condition(Severity.INFO, bool(state), 1, clears_at_once=True),
-        Condition(Severity.WARNING, lasting, limits.paused_warning, clears_at_once=True),
-        Condition(Severity.CRITICAL, lasting, limits.paused_critical, clears_at_once=True),
-        # Soon clients are told query_wait_timeout.
-        Condition(Severity.CRITICAL, longest if state else 0, timeout / 2, clears_at_once=True),
-    )
-    return Reading(text or "active again", conditions)
+    return f"{text}; {line_text(clients, longest)}" if clients else text
 
 
 def disabled(moment: Moment, limits: AlertThresholds, memory: Memory) -> Readings | None:

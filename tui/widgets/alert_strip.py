@@ -31,12 +31,13 @@ STYLES: Final = {
 }
 
 
-def headline(alert: Alert) -> Content:
-    """`✖ critical app/web: 12 clients wait, the first for 6.2 s`."""
+def headline(alert: Alert, more: int = 0) -> Content:
+    """`✖ critical +2 app/web: 12 clients wait, the first for 6.2 s`: how many others there are."""
     marks = [word for word, on in (("acknowledged", alert.acknowledged), ("muted", alert.muted)) if on]
     style = "$foreground-muted" if marks else STYLES[alert.severity]
     return Content.assemble(
         (f"{alert.severity.symbol} {alert.severity.word}", style),
+        (f" +{more}" if more else "", "$foreground-muted"),
         (f" {safe(alert.key.subject)}: {safe(alert.text)}", "$foreground-muted" if marks else "bold"),
         (f" ({', '.join(marks)})" if marks else "", "$foreground-muted"),
     )
@@ -64,17 +65,15 @@ class AlertStrip(Static):
         for severity in (Severity.WARNING, Severity.CRITICAL):
             self.set_class(worst.severity is severity and not worst.hushed, f"-{severity.word}")
         reason = lookout.explain(worst)
-        lines = [Content.assemble(headline(worst), _more(len(active) - 1))]
+        lines = [
+            Content.assemble(headline(worst, len(active) - 1), ("   a: all alerts", "$foreground-muted"))
+        ]
         if reason:
             lines.append(Content(f"  {safe(reason)}"))
         self.update(Content("\n").join(lines))
 
     def on_click(self) -> None:
         self.app.run_worker(self.app.run_action("app.alerts"))
-
-
-def _more(number: int) -> tuple[str, str]:
-    return (f"   +{number} more: a" if number else "   all alerts: a", "$foreground-muted")
 
 
 def announce(app: App[None], edges: Sequence[Edge], lookout: Lookout) -> None:

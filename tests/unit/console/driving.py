@@ -71,3 +71,10 @@ def text(console: Console) -> str:
     width, _ = console.size
     lines = console.screen._compositor.render_strips()
     return "\n".join("".join(segment.text for segment in line)[:width].rstrip() for line in lines)
+
+
+async def seen(console: Console, pilot: Pilot[Any]) -> str:
+    """What is on the terminal below the notifications, which go by themselves after a while."""
+    console.clear_notifications()
+    await settle(pilot)
+    return text(console)

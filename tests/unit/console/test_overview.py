@@ -10,7 +10,9 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.support.fake_admin import EPOCH, FakePooler, client, database, pool, stats, table
-from tests.unit.console.driving import driven, polled, press, settle, text
+from tests.unit.console.driving import driven, polled, press, seen, settle, text
+from tests.unit.console.snapshots import SIZES as PICTURES
+from tests.unit.console.snapshots import check
 from tests.unit.console_watch.moments import config, counted, state
 from tui.admin.errors import AdminError
 from tui.admin.table import Table
@@ -94,13 +96,6 @@ def heard(console: Console) -> Iterator[list[str]]:
     console.bell = lambda: bells.append("bell")  # type: ignore[method-assign]
     yield bells
     console.bell = original  # type: ignore[method-assign]
-
-
-async def seen(console: Console, pilot: Pilot[Any]) -> str:
-    """What is on the terminal below the notifications."""
-    console.clear_notifications()
-    await settle(pilot)
-    return text(console)
 
 
 def words(console: Console) -> str:
@@ -348,6 +343,26 @@ async def test_a_lost_connection_is_a_gap() -> None:
         assert values == [None, 0.0, None, None, 0.0]
 
 
+@pytest.mark.parametrize("size", PICTURES, ids=lambda size: f"{size[0]}x{size[1]}")
+async def test_pictures(size: tuple[int, int]) -> None:
+    time, pooler = Ticking(), stuck_pooler()
+    waiting = pooler.tables["POOLS"]
+    pooler.tables["POOLS"] = table(pool(cl_active=8, sv_active=3, sv_idle=5), pool("reports", "ana"))
+    pooler.tables["LATENCY"] = latency({"kind": "query"}, {"kind": "transaction"}, {"kind": "wait"})
+    pooler.tables["DATABASES"] = table(database(), database("reports", paused=1))
+    async with driven(pooler, size=size, clock=time.clock, name="shop-1") as (console, pilot):
+        for number in range(1, 6):
+            pooler.tables["STATS"] = table(counted("app", queries=number * 7000, query_us=number * 9e6))
+            if number == 4:
+                pooler.tables["POOLS"] = waiting
+            await time.poll(pilot, 9)
+        await seen(console, pilot)
+        check(console, "overview")
+        await press(pilot, "a")
+        await seen(console, pilot)
+        check(console, "alerts")
+
+
 # The strip, notifications, bells
 
 
@@ -358,7 +373,7 @@ async def test_the_worst_alert_and_why_are_on_every_screen() -> None:
             shown = text(console)
             assert "✖ critical app/web: 12 clients wait, the first for 6 s" in shown
             assert WHY in shown
-        assert "all alerts: a" in shown
+        assert "a: all alerts" in shown
 
 
 async def test_the_strip_goes_with_the_alert() -> None:

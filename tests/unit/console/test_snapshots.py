@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.fake_admin import FakePooler, client, database, pool, server, stats, table
-from tests.unit.console.driving import driven, polled, press
+from tests.unit.console.driving import driven, polled, press, seen
 from tests.unit.console.snapshots import SIZES, check
 from tui.screens.base import PLACES
 
@@ -54,4 +54,5 @@ async def test_tables(name: str, size: tuple[int, int]) -> None:
     async with driven(busy_pooler(), size=size, name="shop-1") as (console, pilot):
         await press(pilot, key)
         await polled(pilot)
+        await seen(console, pilot)
         check(console, name)

@@ -151,6 +151,17 @@ def test_queries_that_have_become_slow() -> None:
     assert watch.why() == "queries have become slow: 240 ms on average, 20 ms before"
 
 
+def test_waiting_makes_no_query_slow() -> None:
+    watch = Watch()
+    total = waits = 0.0
+    for queries in range(200):
+        total += 20_000 if queries < 165 else 240_000
+        waits += 0 if queries < 165 else 220_000
+        row = counted(queries=queries, query_us=total, wait_us=waits, xacts=1, xact_us=total)
+        watch.pool(tables={"STATS": table(row)})
+    assert watch.why() == "20 servers at work, a query takes 20 ms"
+
+
 def test_a_stock_pooler_is_asked_for_its_clients_only_while_there_is_an_alert_and_they_are_few() -> None:
     watch = Watch(STOCK)
     watch.see()

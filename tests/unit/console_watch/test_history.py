@@ -45,6 +45,7 @@ def test_times_are_averages_of_what_ended_in_between() -> None:
     )
     latest = history.latest
     assert latest["query_time"] == pytest.approx(0.05)
+    assert latest["run_time"] == pytest.approx(0.01)
     assert latest["xact_time"] == pytest.approx(0.4)
     assert latest["wait_time"] == pytest.approx(0.1)
     assert latest["idle_share"] == pytest.approx(1.5 / 1.6)
