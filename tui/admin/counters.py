@@ -33,6 +33,12 @@ def by_database(stats: Table) -> dict[str, Counters]:
     }
 
 
+def totals(stats: Table) -> dict[str, float]:
+    """The counters of all databases together: of none, at first, they are zero."""
+    names = [name for name in stats.columns if name.startswith("total_")]
+    return dict.fromkeys(names, 0.0) | summed(by_database(stats).values())
+
+
 def summed(several: Iterable[Counters]) -> dict[str, float]:
     """One for all of them; each has the same counters."""
     found: dict[str, float] = {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tui.admin.connection import AdminConnection
-from tui.admin.counters import RATES, Growth, by_database, summed
+from tui.admin.counters import RATES, Growth, totals
 from tui.admin.table import Table
 from tui.admin.target import DATABASE
 
@@ -60,7 +60,7 @@ def overview_of(tables: Mapping[str, Table], version: str) -> Overview:
         clients=int(tables["LISTS"].pairs().get("used_clients", 0)),
         max_clients=int(max_clients) if max_clients else None,
         pools=by_load(tables["POOLS"].dicts()),
-        totals=summed(by_database(tables["STATS"]).values()),
+        totals=totals(tables["STATS"]),
         pool_sizes={row["name"]: int(row["pool_size"]) for row in databases if row.get("pool_size")},
     )
 
