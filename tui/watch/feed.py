@@ -16,7 +16,10 @@ from tui.watch.moment import Moment
 Connect: TypeAlias = Callable[[Target], Awaitable[AdminConnection]]
 
 ALWAYS: Final = ("STATE", "POOLS", "DATABASES", "STATS", "LISTS", "WAITS", "LATENCY")
-"""What every poll reads: a row for each pool or database, hundreds at most."""
+"""What every poll reads: a row for each pool or database, hundreds at most; but see SOMETIMES_LONG."""
+
+SOMETIMES_LONG: Final = frozenset({"WAITS"})
+"""A row for each client in line: while thousands wait it costs as much as SHOW CLIENTS."""
 
 PERIODS: Final[Mapping[str, float]] = {"CONFIG": 30.0, "ERRORS": 5.0, "SERVER_STATS": 5.0}
 """Seconds between two readings of what is always wanted, but seldom changes."""
@@ -96,7 +99,8 @@ class Feed:
     def _is_due(self, name: str, now: float) -> bool:
         if name not in self._read_at:
             return True
-        pause = max(PERIODS.get(name, 0.0), COST_FACTOR * self._costs[name] if name not in ALWAYS else 0.0)
+        is_short = name in ALWAYS and name not in SOMETIMES_LONG
+        pause = max(PERIODS.get(name, 0.0), 0.0 if is_short else COST_FACTOR * self._costs[name])
         return now - self._read_at[name] >= pause
 
     async def _read(self, connection: AdminConnection, name: str) -> None:

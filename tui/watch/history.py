@@ -67,7 +67,7 @@ METRICS: Final[Mapping[str, Metric]] = {
         Metric("run_time", "query time on servers", Unit.SECONDS),
         Metric("xact_time", "transaction time", Unit.SECONDS),
         Metric("wait_time", "wait per assignment", Unit.SECONDS),
-        Metric("idle_share", "idle in transaction", Unit.SHARE),
+        Metric("idle_share", "idle in ended xacts", Unit.SHARE),
         Metric("busy_servers", "busy servers", Unit.COUNT),
         Metric("prepared_hits", "prepared statements found", Unit.SHARE),
     )

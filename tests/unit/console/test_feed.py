@@ -80,6 +80,21 @@ async def test_what_takes_long_is_read_less_often() -> None:
     assert pooler.asked.count("SHOW CLIENTS") == 3
 
 
+async def test_a_long_line_is_read_less_often_too() -> None:
+    pooler, ticks = FakePooler(), Ticks()
+    pooler.tables["WAITS"] = pooler.tables["CLIENTS"]
+    feed = Feed(TARGET, pooler.connect, ticks.clock)
+    ticks.each = 0.1
+    await feed.poll(NOBODY)
+    ticks.each = 0.0
+    ticks.now += 1
+    await feed.poll(NOBODY)
+    assert (pooler.asked.count("SHOW WAITS"), pooler.asked.count("SHOW POOLS")) == (1, 2)
+    ticks.now += 1.1
+    await feed.poll(NOBODY)
+    assert pooler.asked.count("SHOW WAITS") == 2
+
+
 async def test_a_table_that_is_refused_costs_no_other() -> None:
     pooler = FakePooler()
     pooler.refuse("SHOW STATS", AdminError("no rights", sqlstate="42501"))
