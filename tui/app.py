@@ -168,7 +168,7 @@ class Console(App[None]):
         return next(shown, None)
 
     def _show(self, moment: Moment) -> None:
-        announce(self, self.lookout.add(moment), self.lookout)
+        announce(self, self.lookout.add(moment))
         self._look_into_alerts()
         if self.is_held:
             return

@@ -155,13 +155,18 @@ def saturation(moment: Moment, limits: AlertThresholds, memory: Memory) -> Readi
                 Condition(Severity.WARNING, percent, limits.pool_warning, limits.pool_ticks),
                 Condition(
                     Severity.CRITICAL,
-                    percent if pool["cl_waiting"] else 0,
+                    percent if _is_short(pool, limits) else 0,
                     limits.pool_critical,
                     limits.pool_ticks,
                 ),
             ),
         )
     return found
+
+
+def _is_short(pool: Mapping[str, Any], limits: AlertThresholds) -> bool:
+    """A small pool that is always full, with a queue of milliseconds, is one that is well used."""
+    return bool(pool["cl_waiting"]) and longest_wait(pool) >= limits.maxwait_warning
 
 
 def clients(moment: Moment, limits: AlertThresholds, memory: Memory) -> Readings | None:

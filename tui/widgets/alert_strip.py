@@ -18,6 +18,9 @@ from tui.widgets.cells import safe
 AT_ONCE: Final = 3
 """Edges of one moment that are told each for itself; of more, the rest in one."""
 
+_OVER_SECONDS: Final = 3.0
+"""Good news may go sooner."""
+
 _NOTICES: Final[dict[Severity, Literal["information", "warning", "error"]]] = {
     Severity.INFO: "information",
     Severity.WARNING: "warning",
@@ -76,12 +79,12 @@ class AlertStrip(Static):
         self.app.run_worker(self.app.run_action("app.alerts"))
 
 
-def announce(app: App[None], edges: Sequence[Edge], lookout: Lookout) -> None:
+def announce(app: App[None], edges: Sequence[Edge]) -> None:
     """One notification for each edge, and a bell for what is new or worse; nothing of what is hushed."""
     told = [edge for edge in edges if not edge.alert.hushed]
     told.sort(key=lambda edge: -(edge.after or 0))
     for edge in told[:AT_ONCE]:
-        _notify(app, edge, lookout)
+        _notify(app, edge)
     rest = told[AT_ONCE:]
     if rest:
         app.notify(
@@ -93,15 +96,15 @@ def announce(app: App[None], edges: Sequence[Edge], lookout: Lookout) -> None:
         app.bell()
 
 
-def _notify(app: App[None], edge: Edge, lookout: Lookout) -> None:
+def _notify(app: App[None], edge: Edge) -> None:
+    """Without the reason, which the strip has: the rows behind it are what one looks at now."""
     alert = edge.alert
     if edge.after is None:
         lasted = duration((edge.clock - alert.since).total_seconds())
-        app.notify(safe(edge.text), title=f"Over after {lasted}", markup=False)
+        app.notify(safe(edge.text), title=f"Over after {lasted}", timeout=_OVER_SECONDS, markup=False)
         return
-    reason = lookout.explain(alert)
     app.notify(
-        "\n".join(safe(text) for text in (edge.text, reason) if text),
+        safe(edge.text),
         title=f"{edge.after.symbol} {edge.after.word}",
         severity=_NOTICES[edge.after],
         markup=False,

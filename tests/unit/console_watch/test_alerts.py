@@ -161,6 +161,14 @@ def test_a_pool_at_work_for_long_is_a_warning_and_critical_when_clients_wait() -
     assert changes(watch.pool(3, sv_active=14)) == [("saturation", WARNING, None)]
 
 
+def test_a_full_pool_with_a_queue_of_milliseconds_is_well_used() -> None:
+    watch = Watch(waiting_warning=0)
+    watch.pool(20, sv_active=20, cl_waiting=2, maxwait=0, maxwait_us=80_000)
+    assert list(watch.severities.values()) == [WARNING]
+    edges = watch.pool(10, sv_active=20, cl_waiting=2, maxwait=1, maxwait_us=80_000)
+    assert ("saturation", WARNING, CRITICAL) in changes(edges)
+
+
 def test_clients_are_held_against_max_client_conn_and_never_against_what_is_free() -> None:
     def lists(used: int) -> Table:
         return pairs(("list", "items"), {"used_clients": used, "free_clients": 0})
