@@ -14,7 +14,7 @@ class ActionBar(Static):
     """A click does what the key does. What cannot be done is muted, and a click says why."""
 
     DEFAULT_CSS = """
-    ActionBar { height: 1; background: $panel; padding: 0; text-wrap: nowrap; }
+    ActionBar { height: 1; background: $panel; padding: 0; text-wrap: nowrap; link-style: none; }
     """
 
     def show(self, actions: Sequence[tuple[Action, bool]]) -> None:

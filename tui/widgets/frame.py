@@ -29,7 +29,10 @@ class NavBar(Static):
     """The screens by their keys; a click goes there."""
 
     DEFAULT_CSS = """
-    NavBar { height: 1; background: $panel; color: $text-muted; text-wrap: nowrap; }
+    NavBar {
+        height: 1; background: $panel; color: $text-muted; text-wrap: nowrap;
+        link-style: none; link-color: $text-muted;
+    }
     """
 
     def __init__(self, places: Sequence[Place], current: str) -> None:

@@ -84,7 +84,7 @@ def test_metrics(name: str, overview: Overview, value: float) -> None:
 
 
 def test_every_metric_is_documented() -> None:
-    text = (Path(__file__).parents[3] / "docs" / "console.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "scripts.md").read_text()
     assert [name for name in METRICS if f"`{name}`" not in text] == []
 
 
