@@ -78,7 +78,9 @@ def test_every_module_that_is_named_exists(document: Path) -> None:
 
 
 def test_every_name_of_the_architecture_is_in_the_source() -> None:
-    source = "".join(path.read_text() for room in ("pooler", "cli") for path in (ROOT / room).rglob("*.py"))
+    source = "".join(
+        path.read_text() for room in ("pooler", "tui", "cli") for path in (ROOT / room).rglob("*.py")
+    )
     text = (ROOT / "docs" / "architecture.md").read_text()
     names = set(re.findall(r"`(?:([A-Z]\w+)\.)?(_?[a-z]\w*|[A-Z][a-z]\w+)`", text))
     words = {part for name in names for part in name if part}
