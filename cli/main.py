@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from cli.options import TargetOption
 from cli.scripts.verbs import register
 
 
@@ -23,15 +24,6 @@ class Plugin(TyperCommand):
             raise
 
 
-TargetOption = Annotated[
-    str | None,
-    typer.Option(
-        "--target",
-        "-t",
-        envvar="POOLDECK_TARGET",
-        help="The pooler: a URL, a connection string or its ini file. Default: the variables of libpq.",
-    ),
-]
 TimeoutOption = Annotated[float, typer.Option(min=0.1, help="Seconds for connecting, and for each query.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.")]

@@ -7,18 +7,10 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from cli.options import TargetOption
 from tui.operate.actions import ACTIONS, Action, Risk
 from tui.operate.subject import Kind, Subject
 
-TargetOption = Annotated[
-    str | None,
-    typer.Option(
-        "--target",
-        "-t",
-        envvar="POOLDECK_TARGET",
-        help="The pooler: a URL, a connection string or its ini file. Default: the variables of libpq.",
-    ),
-]
 TimeoutOption = Annotated[
     float | None,
     typer.Option(min=0.1, help="Give it up after so many seconds: PAUSE is taken back. Default: never."),
