@@ -1,4 +1,6 @@
-"""One pooler for each kind of test, shared by all tests of a worker."""
+"""One pooler for each kind of test, shared by all tests of a worker here, and gone with the last of them: its
+companion takes time that other tests want.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,7 @@ def _checked(target: Target) -> Iterator[Target]:
     target.assert_unharmed()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _trusting(postgres: TemporaryPostgres) -> Iterator[Target]:
     everything = f"host=127.0.0.1 port={postgres.port}"
     narrow = f"{everything} dbname={DATABASE} pool_size=1"
@@ -52,7 +54,7 @@ def target(_trusting: Target) -> Iterator[Target]:
     yield from _checked(_trusting)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _asking(postgres: TemporaryPostgres) -> Iterator[Target]:
     everything = f"host=127.0.0.1 port={postgres.port} user={USER}"
     with running(
@@ -70,7 +72,7 @@ def password_target(_asking: Target) -> Iterator[Target]:
     yield from _checked(_asking)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _fake() -> Iterator[FakeServer]:
     with FakeServer() as server:
         yield server
@@ -84,7 +86,7 @@ def fake(_fake: FakeServer) -> Iterator[FakeServer]:
     assert _fake.errors == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _before_fake(postgres: TemporaryPostgres, _fake: FakeServer) -> Iterator[Target]:
     databases = {
         DATABASE: f"host=127.0.0.1 port={postgres.port}",
@@ -102,7 +104,7 @@ def fake_target(_before_fake: Target, fake: FakeServer) -> Iterator[Target]:
     yield from _checked(_before_fake)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _database(postgres: TemporaryPostgres) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(
         host="127.0.0.1", port=postgres.port, user=USER, dbname=DATABASE, autocommit=True
