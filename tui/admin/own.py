@@ -18,6 +18,11 @@ _STATEMENTS: Final = 32
 
 _CLOSE_SECONDS: Final = 2.0
 
+_RECEIVE_BYTES: Final = 16_384
+"""What is read from the socket at once, instead of asyncio's 256 KiB: while the driver takes that apart in C,
+no other thread gets on, and that of the screen has to.
+"""
+
 _FAILURES: Final = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
@@ -84,6 +89,9 @@ async def open_connection(target: Target, query_timeout: float) -> OwnConnection
         connection = await asyncpg.connect(**arguments(target), timeout=None)
     except _FAILURES as error:
         raise admin_error(error, lost=True) from None
+    transport: Any = getattr(connection, "_transport", None)
+    if hasattr(transport, "max_size"):
+        transport.max_size = _RECEIVE_BYTES
     return OwnConnection(target, connection, query_timeout)
 
 
