@@ -48,12 +48,6 @@ class Connection:
     address: str
     """`1.2.3.4:5`, `[::1]:5`, `unix:5` or `unix(77):5`, where 77 is the process at the other end."""
 
-    @property
-    def host_and_port(self) -> tuple[str, str]:
-        """As in the columns `addr` and `port`."""
-        host, _, port = self.address.rpartition(":")
-        return ("unix" if host.startswith("unix") else host.strip("[]")), port
-
 
 @dataclass(frozen=True, slots=True)
 class LogLine:

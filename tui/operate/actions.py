@@ -219,4 +219,3 @@ ACTIONS: Final = (
 """In the order of menus."""
 
 BY_VERB: Final[Mapping[str, Action]] = {action.verb: action for action in ACTIONS}
-BY_KEY: Final[Mapping[str, Action]] = {action.key: action for action in ACTIONS}

@@ -53,9 +53,6 @@ class Snapshot:
     def __contains__(self, key: Key) -> bool:
         return key in self._rows_by_key
 
-    def row_number(self, key: Key) -> int | None:
-        return self._rows_by_key.get(key)
-
     def row(self, key: Key) -> Row | None:
         """The row under `key`, or None when it has gone."""
         number = self._rows_by_key.get(key)

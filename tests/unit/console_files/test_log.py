@@ -35,15 +35,6 @@ def test_a_line_about_a_connection(prefix: str, connection: Connection) -> None:
     assert (line.number, line.time, line.pid, line.level) == (4, "2026-11-20 18:11:07.160 UTC", 22234, "LOG")
 
 
-def test_where_a_connection_is_in_the_words_of_show_clients() -> None:
-    def place(address: str) -> tuple[str, str]:
-        return Connection("client", "0x1", "", "", address).host_and_port
-
-    assert place("10.0.0.7:5432") == ("10.0.0.7", "5432")
-    assert place("[::1]:5") == ("::1", "5")
-    assert place("unix(77):6432") == ("unix", "6432")
-
-
 def test_a_line_about_no_connection() -> None:
     line = parse_line(f"{HEAD}WARNING stats: 0 xacts/s".encode(), 0)
     assert (line.level, line.connection, line.message) == ("WARNING", None, "stats: 0 xacts/s")
