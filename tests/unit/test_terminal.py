@@ -42,7 +42,12 @@ def on_a_terminal(
     )
     os.close(slave)
     try:
-        assert os.read(master, 100).strip() == b"started"
+        # The terminal passes the text and the end of its line on one after the other: whoever hangs up
+        # in between fails the write.
+        written = b""
+        while not written.endswith(b"\n"):
+            written += os.read(master, 100)
+        assert written.strip() == b"started"
         yield process, master
     finally:
         process.kill()
