@@ -20,18 +20,27 @@ CARRY: Final = 256
 """Integers below that are there already in CPython."""
 GROWTH: Final = 2 * STEPS
 """Buckets that are made at once: a pool has those up to the slowest that it has seen."""
+TABLED: Final = EXACT << 8
+"""Microseconds below which the bucket is looked up."""
+
+
+def _bucket_of(us: int) -> int:
+    octave = max(0, us.bit_length() - EXACT.bit_length() + 1)
+    return octave * STEPS + (us >> octave)
+
+
+_PLACES: Final = bytes(_bucket_of(us) for us in range(TABLED))
 
 
 def bucket(us: i64) -> i64:
     """Where a time in µs counts."""
+    if us < TABLED:
+        return _PLACES[us]
     octave: i64 = 0
-    while us >= 16 * EXACT:
-        us >>= 4
-        octave += 4
-    while us >= EXACT:
-        us >>= 1
-        octave += 1
-    place = octave * STEPS + us
+    while us >= TABLED:
+        us >>= 8
+        octave += 8
+    place = octave * STEPS + _PLACES[us]
     return place if place < BUCKETS else BUCKETS - 1
 
 

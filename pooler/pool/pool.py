@@ -329,7 +329,7 @@ class Pool:
             server.disconnect("server lifetime over")
             self.last_lifetime_ns = monotonic_ns()
             return
-        if len(server.queue) > 0:
+        if server.queue.head != 0:
             server.disconnect("client disconnected with queries in progress")
             return
         if server.close_needed:
@@ -349,6 +349,8 @@ class Pool:
         if self.paused and not self.registry.is_suspended:
             server.disconnect("pause mode")
             return
+        if worked and self.waiting_clients.count > 0 and self._hand_over(server):
+            return
         if self.round_robins:
             server.move_last(self.idle_servers)
         else:
@@ -357,6 +359,23 @@ class Pool:
             self.dispatch()
             if self.waiting_clients.count > 0 and not self._all_at_work():
                 self.registry.attend_soon(self)
+
+    def _hand_over(self, server: Server) -> bool:
+        """Gives a server to the first in line directly, where that is all that `dispatch` would do."""
+        if self.dispatching or self.paused or self.idle_servers.count > 0 or not server.ready:
+            return False
+        client = cast(Client, self.waiting_clients.first)
+        if client.awaits != SERVER or client.replication is not None or not self._all_at_work():
+            return False
+        self.dispatching = True
+        try:
+            self._link(client, server)
+            self._awaken(client)
+        finally:
+            self.dispatching = False
+        if self.idle_servers.count > 0:
+            self.dispatch()
+        return True
 
     def _all_at_work(self) -> bool:
         """Every place is taken by a server that works: the next one that is free goes to the first in line.

@@ -50,6 +50,13 @@ REFUSE: Final = 3
 REFUSED_WHOLE: Final = 64 * 1024
 """Bytes of a statement that is not sent on before all of it is there, where it may be refused."""
 
+RUN: Final = b"E\x00\x00\x00\x09\x00\x00\x00\x00\x00S\x00\x00\x00\x04"
+"""Execute of the unnamed portal to its end, and Sync: what drivers end most of their requests with."""
+DESCRIBED_RUN: Final = b"D\x00\x00\x00\x06P\x00" + RUN
+"""Preceded by a Describe of the portal."""
+RUN_SIZE: Final = len(RUN)
+DESCRIBED_RUN_SIZE: Final = len(DESCRIBED_RUN)
+
 LETTER_D: Final = 0x64
 
 UNEXPECTED_EOF: Final = "client unexpected eof"
@@ -236,6 +243,17 @@ class ClientConnection(Client):
                 self.disconnect(f"bad packet header: '{data[position : position + HEADER].hex()}'")
                 return
             end = position + 1 + length
+            if kind == EXECUTE or kind == DESCRIBE:
+                left = size - position
+                described = left == DESCRIBED_RUN_SIZE and data.endswith(DESCRIBED_RUN)
+                if server is not None and (described or (left == RUN_SIZE and data.endswith(RUN))):
+                    if self.query_ns == 0:
+                        self._query_starts()
+                    server.ready = False
+                    server.idle_in_transaction = False
+                    server.queue.push_run(described)
+                    position = size
+                    break
             passing = True
             owed = True
             forgetting = False
@@ -253,7 +271,7 @@ class ClientConnection(Client):
             elif kind == COPY_DATA or kind == COPY_DONE or kind == COPY_FAIL:
                 # With nothing outstanding these were under way when a COPY failed: PostgreSQL would throw
                 # them away as well.
-                passing = server is not None and len(server.queue) > 0
+                passing = server is not None and server.queue.head != 0
                 owed = kind != COPY_DATA
             elif kind == TERMINATE:
                 self._pass(server, data, start, position, size)
@@ -278,7 +296,7 @@ class ClientConnection(Client):
                 break
             named: bytes | None = None
             if renames and (kind == PARSE or kind == BIND or kind == DESCRIBE or kind == CLOSE):
-                named = statement_name(int(kind), data[position : min(end, size)])
+                named = statement_name(data, position, end if end < size else size)
                 if end > size and (named is None or (named and kind != BIND)):
                     self.collecting = end - position
                     break

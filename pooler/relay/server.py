@@ -23,7 +23,9 @@ from pooler.wire.framing import (
     CLOSE_COMPLETE,
     COMMAND_COMPLETE,
     COPY_BOTH_RESPONSE,
+    COPY_DATA,
     COPY_IN_RESPONSE,
+    DATA_ROW,
     DESCRIBE,
     EMPTY_QUERY,
     ERROR,
@@ -215,11 +217,14 @@ class ServerConnection(PreparingServer):
                 start = position
                 self.send_fakes(client)
         while True:
-            if queue.head != 0 and size <= limit:
-                position = skip_rows(data, position, size)
             if size - position < HEADER:
                 break
             kind: i64 = data[position]
+            if (kind == DATA_ROW or kind == COPY_DATA) and queue.head != 0 and size <= limit:
+                position = skip_rows(data, position, size)
+                if size - position < HEADER:
+                    break
+                kind = data[position]
             length = body_length(data, position)
             if length < 4 or length > limit:
                 self._pass(client, data, start, position, size)
@@ -364,7 +369,7 @@ class ServerConnection(PreparingServer):
         if client.settling and self.queue.unsettled == 0:
             client.settling = False
             client.unstall()
-        if len(self.queue) > 0 or self.link is None:
+        if self.queue.head != 0 or self.link is None:
             return
         if client.query_ns != 0 and (self.ready or self.idle_in_transaction):
             self.pool.stats.query_over(self.request_ns - client.query_ns)
@@ -384,9 +389,9 @@ class ServerConnection(PreparingServer):
     def release_if_free(self) -> None:
         """Back to the pool, unless a message is half way, or something is still owed."""
         client = self.link
-        if client is None or not self.ready or len(self.queue) > 0 or self.replication is not None:
+        if client is None or not self.ready or self.queue.head != 0 or self.replication is not None:
             return
-        if self.mid_message() or client.mid_message():
+        if self.remaining > 0 or self.head or client.mid_message():
             return
         self.resume_reading()
         self.pool.release(self)
@@ -567,9 +572,9 @@ class ServerConnection(PreparingServer):
 
     def resume_reading(self) -> None:
         """The client has taken what was there, or is no longer ours to wait for; nothing during SUSPEND."""
-        if self.context.registry.is_suspended:
+        if not self.reading_stopped or self.transport is None:
             return
-        if self.reading_stopped and self.transport is not None:
+        if not self.context.registry.is_suspended:
             self.reading_stopped = False
             self.transport.resume_reading()
 

@@ -96,7 +96,7 @@ def _calls_pg(data: bytes, position: i64, end: i64) -> bool:
     To search the text for more would cost more than all the rest.
     """
     position += len(b"SELECT")
-    if position + 1 < end and data[position + 1] | 0x20 > 0x70:
+    if position + 1 < end and data[position + 1] > 0x40 and data[position + 1] | 0x20 != 0x70:
         return False
     position = _first_word(data, position, end)
     return (

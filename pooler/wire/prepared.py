@@ -8,9 +8,9 @@ runs on it first needs it.
 from typing import Final
 from weakref import WeakValueDictionary
 
-from mypy_extensions import mypyc_attr
+from mypy_extensions import i64, mypyc_attr
 
-from pooler.wire.framing import BIND, CLOSE, DESCRIBE, PARSE
+from pooler.wire.framing import BIND, CLOSE, DESCRIBE, HEADER, PARSE
 
 NAME_PREFIX: Final = b"PGBOUNCER_"
 """How statements are called on servers; PgBouncer's, for those who look into pg_prepared_statements."""
@@ -18,6 +18,8 @@ NAME_PREFIX: Final = b"PGBOUNCER_"
 MISSING: Final = b"pooldeck: a name that no statement has"
 """Bound in place of a Parse that PostgreSQL would refuse: its error takes the place of that of the Parse."""
 
+
+LETTER_S: Final = 0x53
 
 FORGETTING_LIMIT: Final = 40
 """The length field of a Query that `forgets_all` need not look at."""
@@ -113,25 +115,28 @@ class Change:
             server[self.statement] = None
 
 
-def statement_name(kind: int, message: bytes) -> bytes | None:
+def statement_name(data: bytes, position: i64, end: i64) -> bytes | None:
     """The name of the statement that a Parse, Bind, Describe or Close is about.
 
-    `message` starts at its type byte and may be cut at its end. Empty if the statement has no name or the
-    message is about a portal; None if the name is not there yet.
+    The message stands in `data` from its type byte to `end`, where it may be cut. Empty if the statement has
+    no name or the message is about a portal; None if the name is not there yet.
     """
-    start = 5
+    kind: i64 = data[position]
+    position += HEADER
+    if position >= end:
+        return None
     if kind == BIND:
-        start = message.find(b"\x00", start) + 1
-        if start == 0:
+        position = data.find(b"\x00", position, end) + 1
+        if position == 0 or position == end:
             return None
-    elif kind in (DESCRIBE, CLOSE):
-        if len(message) < 6:
-            return None
-        if message[5] != 0x53:
+    elif kind == DESCRIBE or kind == CLOSE:
+        if data[position] != LETTER_S:
             return b""
-        start = 6
-    end = message.find(b"\x00", start)
-    return None if end < 0 else message[start:end]
+        position += 1
+    elif data[position] == 0:
+        return b""
+    name_end: i64 = data.find(b"\x00", position, end)
+    return None if name_end < 0 else data[position:name_end]
 
 
 def is_stale_plan(error: bytes) -> bool:

@@ -23,7 +23,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from pooler.wire.framing import COPY_DONE, COPY_FAIL, EXECUTE, FUNCTION_CALL, QUERY, SYNC
+from pooler.wire.framing import COPY_DONE, COPY_FAIL, DESCRIBE, EXECUTE, FUNCTION_CALL, QUERY, SYNC
 from pooler.wire.prepared import Change
 
 FORWARD: Final = 0x000
@@ -38,6 +38,9 @@ KIND: Final = 0xFF
 """Mask of the request's type in an entry."""
 ACTION: Final = 0x300
 """Mask of the action in an entry."""
+
+_RUN: Final = (EXECUTE, SYNC)
+_DESCRIBED_RUN: Final = (DESCRIBE, EXECUTE, SYNC)
 
 
 class RequestQueue:
@@ -104,6 +107,17 @@ class RequestQueue:
             self.rest.append(entry)
         return True
 
+    def push_run(self, described: bool) -> None:
+        """Like push for the Execute and the Sync that most pipelines end with, `described` before them."""
+        if self.head == 0 or self.skipping:
+            if described:
+                self.push(DESCRIBE)
+            self.push(EXECUTE)
+            self.push(SYNC)
+            return
+        self.unsettled = len(self.changes)
+        self.rest.extend(_DESCRIBED_RUN if described else _RUN)
+
     def push_change(self, entry: i64, change: Change) -> bool:
         """Like push, for a request that changes which statements are prepared."""
         if not self.push(entry | TRACKED):
@@ -122,11 +136,17 @@ class RequestQueue:
         """A reply that ends a request of this kind arrived: the action of that request, or FORWARD if it was
         not the oldest.
         """
-        if self.head & KIND != kind:
+        head = self.head
+        if head & KIND != kind:
             return FORWARD
-        action = self.head & ACTION
+        if head == kind and self.rest:
+            following: i64 = self.rest[0]
+            if following != COPY_DONE and following != COPY_FAIL:
+                self.head = following
+                self.rest.popleft()
+                return FORWARD
         self._drop_head()
-        return action
+        return head & ACTION
 
     def ready(self) -> i64:
         """ReadyForQuery arrived: the action of the Query, FunctionCall or Sync that it ends.
@@ -135,6 +155,9 @@ class RequestQueue:
         """
         self.copying = False
         self.skipping = False
+        if (self.head == QUERY or self.head == SYNC) and not self.rest:
+            self.head = 0
+            return FORWARD
         while self.head != 0:
             kind = self.head & KIND
             action = self.head & ACTION

@@ -15,6 +15,7 @@ from pooler.wire.framing import (
     QUERY,
     SYNC,
 )
+from pooler.wire.prepared import Change
 from pooler.wire.requests import FAKE, FORWARD, SWALLOW, RequestQueue
 
 
@@ -222,3 +223,26 @@ def test_a_server_owes_nothing_after_as_many_ready_for_queries_as_requests(kinds
         assert len(queue) > 0
         queue.ready()
     assert len(queue) == 0
+
+
+@given(
+    st.lists(st.sampled_from([PARSE, BIND, EXECUTE, SYNC, QUERY, COPY_DONE]), max_size=5),
+    st.sampled_from(["answered", "failed", "changed", "unchanged"]),
+    st.booleans(),
+)
+def test_the_run_that_ends_a_pipeline_is_three_requests(sent: list[int], then: str, described: bool) -> None:
+    together, apart = RequestQueue(), RequestQueue()
+    for queue in (together, apart):
+        for entry in sent:
+            queue.push(entry)
+        if then == "changed":
+            queue.push_change(PARSE, Change(PARSE, None, None))
+        elif then == "failed":
+            queue.failed()
+        elif then == "answered":
+            queue.answered(BIND)
+    together.push_run(described)
+    for entry in (DESCRIBE, EXECUTE, SYNC) if described else (EXECUTE, SYNC):
+        apart.push(entry)
+    assert together.entries() == apart.entries()
+    assert (together.skipping, together.unsettled) == (apart.skipping, apart.unsettled)
