@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 from rich.segment import Segment
 from textual.strip import Strip
 
+from tui.admin import pacing
 from tui.admin.target import parse_target
 from tui.app import Console
 from tui.screens.tables import TableScreen
 from tui.settings import ConsoleSettings
 from tui.tuning import spare_garbage_collection
-from tui.watch import feed
 from tui.watch.moment import Moment
 from tui.widgets.table import SnapshotTable
 
@@ -136,7 +136,7 @@ class BenchConsole(Console):
 
 def main() -> None:
     target, seconds, result, factor = sys.argv[1:]
-    feed.COST_FACTOR = float(factor)  # type: ignore[misc]
+    pacing.COST_FACTOR = float(factor)  # type: ignore[misc]
     measured = Measured()
     mark_cursor()
     time_tables(measured)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from tui.operate.sqltext import identifier, setting, string
+from tui.admin.sqltext import identifier, setting, string
 from tui.operate.subject import Key, Kind
 
 

@@ -14,20 +14,18 @@ from typing import Any, Final, TypeAlias
 
 from tui.admin.connection import AdminConnection
 from tui.admin.errors import AdminError
+from tui.admin.pacing import pause_after
+from tui.admin.sqltext import identifier
 from tui.operate.operator import Operator
 from tui.operate.outcome import Outcome, Result
 from tui.operate.plan import Command, Plan, gone_text, present_targets
 from tui.operate.situation import Holder, age_text, count, held, oldest_holder, plural
-from tui.operate.sqltext import identifier
 
 Connect: TypeAlias = Callable[[], Awaitable[AdminConnection]]
 
 LOOK_SECONDS: Final = 1.0
 _ANSWER_SECONDS: Final = 2.0
 """How long a command that was ended by RESUME has time to answer."""
-
-_COST_FACTOR: Final = 20.0
-"""A look that took a second is followed by the next after twenty: SHOW CLIENTS can be long."""
 
 _PROBE_EVERY: Final = 10
 """Looks between two of those that leave a line in the log of a PgBouncer that has no SHOW STATE."""
@@ -248,7 +246,7 @@ class Job:
         except AdminError as error:
             self._show(State.RUNNING, f"cannot be watched: {error.message}")
             return False
-        self._pause = max(self._look_seconds, _COST_FACTOR * (time.monotonic() - began))
+        self._pause = max(self._look_seconds, pause_after(time.monotonic() - began))
         self._show(State.RUNNING, text)
         return over
 

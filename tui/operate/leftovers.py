@@ -10,9 +10,9 @@ from typing import Final
 
 from tui.admin.connection import AdminConnection
 from tui.admin.errors import AdminError
+from tui.admin.sqltext import unquoted
 from tui.operate.actions import BY_VERB, Action
 from tui.operate.situation import Row, age_text, held
-from tui.operate.sqltext import unquoted
 from tui.operate.subject import Subject
 
 _COMMAND: Final = re.compile(r'(\w+)(?:\s+("(?:[^"]|"")*"|\w+))?(?:\s+timeout\s+[\d.]+)?', re.IGNORECASE)

@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from tui.admin.connection import AdminConnection
 from tui.admin.errors import AdminError
+from tui.admin.sqltext import identifier, string
 from tui.admin.target import DATABASE
 from tui.operate.actions import Action, Risk
 from tui.operate.journal import HIDDEN, masked
 from tui.operate.operator import Operator
 from tui.operate.outcome import Outcome, Result
 from tui.operate.situation import Row, client_text, count, plural
-from tui.operate.sqltext import identifier, string
 from tui.operate.subject import Key, Kind, Subject, key_text, row_key
 
 _SHOWN: Final = 8

@@ -13,6 +13,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from tui.admin.errors import AdminError
+from tui.admin.pacing import pause_after
 from tui.admin.words import size
 from tui.files.logbook import KEPT, LogBook, LogFilter, pattern_of
 from tui.files.logline import CLIENT, LogLine, line_of_row, parse_lines
@@ -22,7 +23,6 @@ from tui.files.whereabouts import Whereabouts, log_file
 from tui.screens.base import ConsoleScreen
 from tui.screens.line_detail import LineDetail
 from tui.screens.tables import TableScreen
-from tui.watch.feed import COST_FACTOR
 from tui.watch.moment import Moment
 from tui.widgets.cells import safe
 from tui.widgets.filter_bar import FilterBar, PatternBar
@@ -183,7 +183,7 @@ class LogsScreen(ConsoleScreen):
         if show_log is not self._show_log:
             return
         now = clock.seconds()
-        self._ask_at = now + COST_FACTOR * (now - began)
+        self._ask_at = now + pause_after(now - began)
         self._problem = ""
         first = self._book.next_number
         self._add([line_of_row(*row[1:], number) for number, row in enumerate(rows, start=first)])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from tui.admin.overview import state_of
+from tui.admin.sqltext import literal
 from tui.admin.table import Table
 from tui.admin.target import DATABASE
 from tui.admin.words import counted, duration, short_duration
@@ -68,7 +69,7 @@ class Diagnosis:
             return {}
         return {
             (database, user): (
-                f'SHOW CLIENTS WHERE database = {_quoted(database)} AND "user" = {_quoted(user)}'
+                f'SHOW CLIENTS WHERE database = {literal(database)} AND "user" = {literal(user)}'
                 " AND state = 'active' AND wait = 0 AND wait_us = 0 ORDER BY request_time LIMIT 1000"
             )
             for database, user in wanted
@@ -110,10 +111,6 @@ def _pools_in_question(alarms: Alarms) -> list[Pool]:
         (alert.key.database, alert.key.user) for alert in alarms.active if alert.key.kind in _ABOUT_POOLS
     ]
     return list(dict.fromkeys(pools))[:QUESTIONS]
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _holders(rows: Iterable[Mapping[str, Any]]) -> Holders:

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 from tui.admin.connection import AdminConnection
 from tui.admin.errors import AdminError
+from tui.admin.pacing import pause_after
 from tui.admin.table import Table
 from tui.admin.target import Target
 from tui.watch.clock import Clock
@@ -23,11 +24,6 @@ SOMETIMES_LONG: Final = frozenset({"WAITS"})
 
 PERIODS: Final[Mapping[str, float]] = {"CONFIG": 30.0, "ERRORS": 5.0, "SERVER_STATS": 5.0}
 """Seconds between two readings of what is always wanted, but seldom changes."""
-
-COST_FACTOR: Final = 20.0
-"""A table that took a second to read is read again after twenty: while the pooler answers, it does nothing
-else. So a console takes no more than a twentieth of its time.
-"""
 
 
 class Feed:
@@ -100,7 +96,7 @@ class Feed:
         if name not in self._read_at:
             return True
         is_short = name in ALWAYS and name not in SOMETIMES_LONG
-        pause = max(PERIODS.get(name, 0.0), 0.0 if is_short else COST_FACTOR * self._costs[name])
+        pause = max(PERIODS.get(name, 0.0), 0.0 if is_short else pause_after(self._costs[name]))
         return now - self._read_at[name] >= pause
 
     async def _read(self, connection: AdminConnection, name: str) -> None:

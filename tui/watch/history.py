@@ -180,19 +180,11 @@ class History:
     def __init__(self) -> None:
         self._all = _Ring(METRICS)
         self._databases: dict[str, _Ring] = {}
-        self._latest: dict[str, Mapping[str, float | None]] = {}
+        self.latest: Mapping[str, float | None] = {}
+        """Of the last moment, by metric; empty before the first."""
         self._counters: tuple[float, Mapping[str, Counters]] | None = None
         self._at: float | None = None
         self._usual = 0.0
-
-    @property
-    def latest(self) -> Mapping[str, float | None]:
-        """Of the last moment, by metric; empty before the first."""
-        return self._latest.get("", {})
-
-    def latest_of(self, database: str) -> Mapping[str, float | None]:
-        """The same of one database; empty if it is not there."""
-        return self._latest.get(database, {}) if database else {}
 
     def series(self, metric: str, database: str = "") -> list[tuple[float, float | None]]:
         """When (monotonic seconds) and how much, the oldest first; None in gaps."""
@@ -232,16 +224,14 @@ class History:
         self._at = moment.at
         growths = self._growths(moment)
         gauges = _gauges(moment)
-        self._latest = {
-            name: {**_measured(growths.get(name)), **gauges.get(name, {})} for name in {**growths, **gauges}
-        }
-        self._latest[""] = {
+        self.latest = {
             **_measured(Growth.of_all(list(growths.values())) if growths else None),
-            **gauges[""],
+            **gauges.pop(""),
         }
-        self._all.add(moment.at, self._latest[""])
-        for name, values in self._latest.items():
-            if name and (name in self._databases or len(self._databases) < RINGS):
+        self._all.add(moment.at, self.latest)
+        for name in {**growths, **gauges}:
+            if name in self._databases or len(self._databases) < RINGS:
+                values = {**_measured(growths.get(name)), **gauges.get(name, {})}
                 self._databases.setdefault(name, _Ring(DATABASE_METRICS)).add(moment.at, values)
 
     def _is_late(self, at: float) -> bool:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from pooler.admin.commands import COMMAND_TABLE
 from pooler.admin.parser import parse
 from tui.admin.capabilities import Capabilities
+from tui.admin.sqltext import identifier, string, unquoted
 from tui.operate.actions import ACTIONS, BY_VERB, Action, Risk
 from tui.operate.availability import Rights, Standing, why_not
-from tui.operate.sqltext import identifier, string, unquoted
 from tui.operate.subject import Kind, Subject, row_key
 
 _CHARACTERS = st.characters(exclude_characters="\0", exclude_categories=["Cs"])

@@ -36,10 +36,15 @@ def string(value: str) -> str:
     """The value of SET. Raises ValueError for one that does not fit."""
     if "\0" in value:
         raise ValueError("a value has no zero byte")
-    text = "'" + value.replace("'", "''") + "'"
+    text = literal(value)
     if len(text.encode()) > VALUE_BYTES:
         raise ValueError(f"a value has at most {VALUE_BYTES} bytes, quotes included")
     return text
+
+
+def literal(text: str) -> str:
+    """A text in a WHERE."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def setting(name: str) -> str:
