@@ -16,7 +16,8 @@ from typing import Any, Final
 from pooler.relay.certificates import peer_common_name
 from pooler.wire.errors import ProtocolError
 
-READ_SIZE: Final = 64 * 1024
+READ_SIZE: Final = 16 * 1024
+"""The most that a TLS record can hold, and OpenSSL returns at a time."""
 
 RECORD_SIZE: Final = 8 * 1024
 """Bytes of a TLS record, PostgreSQL's own: clients with a buffer of that size must not be left with half a
@@ -148,6 +149,9 @@ class TlsTransport:
                 self._end_of_stream()
                 return
             self._inner.data_received(data)
+            if not self._incoming.pending and not self._tls.pending():
+                # To be told so by an exception costs more than all the rest.
+                break
         if not self._closed:
             # TLS 1.3 answers a peer that wants new keys.
             self._flush()
