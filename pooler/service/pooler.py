@@ -340,18 +340,28 @@ class Pooler:
             raise ValueError(refusal)
         if not SETTINGS[name].reloadable:
             raise ValueError(f"{name} cannot be changed while the pooler runs: that takes a restart")
+        access, notice = self._access_with(changed, name)
         self._values_set[name] = text
         self.registry.settings = changed
         self.registry.reconfigure()
         self._settings_changed(reopen_log=name.startswith(("log", "syslog", "verbose")))
+        if access is not None:
+            self._change_access(access)
+        return notice
+
+    def _access_with(self, changed: Settings, name: str) -> tuple[Access | None, str | None]:
+        """What SET of `name` makes of the files that decide who comes in, if anything, and what the admin is
+        told. Raises ValueError for a method that cannot work: nobody would get in to take it back.
+        """
         if not name.startswith(ACCESS_SETTINGS):
-            return None
+            return None, None
         try:
-            self._change_access(load_access(changed, self.config_path, self._access))
+            return load_access(changed, self.config_path, self._access), None
         except ConfigErrors as errors:
+            if name == "auth_type":
+                raise ValueError(str(errors)) from None
             self.log.error(str(errors))
-            return NOT_APPLIED
-        return None
+            return None, NOT_APPLIED
 
     def _settings_changed(self, reopen_log: bool) -> None:
         settings = self.registry.settings
