@@ -11,7 +11,7 @@ from typing import Final
 from pooler.admin.console import Console, Reply, Result, Row, Wait
 from pooler.admin.errors import AdminError
 from pooler.admin.host import AdminHost
-from pooler.admin.parser import Statement
+from pooler.admin.parser import Statement, parse
 from pooler.config.settings import SETTINGS
 from pooler.pool.registry import Log
 from pooler.wire.messages import CONFIG_FILE_ERROR, INT8, TEXT
@@ -110,6 +110,15 @@ def audited(console: Console, statement: Statement, run: Callable[[], Reply]) ->
     user = client.credentials.name if client.credentials is not None else ""
     entry = audit.begin(_plain(user), client.remote.text(), described(statement))
     return _watched(audit, entry, run)
+
+
+def masked(text: str) -> str:
+    """A query for the log of who wants to see everything, but for values that may be passwords."""
+    try:
+        statement = parse(text)
+    except AdminError:
+        return text
+    return described(statement) if statement.value is not None else text
 
 
 def described(statement: Statement) -> str:

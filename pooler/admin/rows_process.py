@@ -5,6 +5,7 @@ from typing import cast
 from pooler.admin.console import Row
 from pooler.admin.host import AdminHost
 from pooler.admin.rows_connections import Connection, held_bytes
+from pooler.config.effects import HIDDEN
 from pooler.config.settings import SETTINGS
 from pooler.pool.registry import Pause, Registry
 
@@ -79,12 +80,12 @@ def state(host: AdminHost) -> list[Row]:
 
 
 def config(host: AdminHost) -> list[Row]:
-    """Every setting of `[pgbouncer]`."""
+    """Every setting of `[pgbouncer]`. What may hold a password is not for everybody who may look here."""
     settings = host.registry.settings
     return [
         (
             name,
-            setting.show(getattr(settings, name)),
+            HIDDEN if setting.secret and getattr(settings, name) else setting.show(getattr(settings, name)),
             setting.default_text,
             "yes" if setting.reloadable else "no",
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterable, Sequence
 
-from pooler.admin import replies, statements
+from pooler.admin import audit, replies, statements
 from pooler.admin.actions import full_resume
 from pooler.admin.commands import Prepared
 from pooler.admin.console import Result, Wait
@@ -196,4 +196,4 @@ class AdminSession(ClientPhase):
     def log_query(self, text: str) -> None:
         """For who wants to see everything."""
         if self._registry.log.debugging:
-            self._registry.log.debug(f"got admin query: {text}")
+            self._registry.log.debug(f"got admin query: {audit.masked(text)}")

@@ -7,6 +7,7 @@ from pooler.wire import messages
 from pooler.wire.framing import FUNCTION_CALL, HEADER, QUERY, SYNC, TERMINATE, body_length
 
 QUERY_CANCELED = "57014"
+CANCELED = "canceling statement due to user request"
 
 
 class CancelledRequest(ClientPhase):
@@ -24,8 +25,11 @@ class CancelledRequest(ClientPhase):
 
     def begin(self, data: bytes) -> None:
         """`data` is what the client has sent so far, from the beginning of the request."""
-        self.client.phase = self
-        self.client.send(messages.error("ERROR", QUERY_CANCELED, "canceling statement due to user request"))
+        client = self.client
+        client.phase = self
+        if client.pool is not None:
+            client.pool.errors.add("pooler", QUERY_CANCELED, CANCELED)
+        client.send(messages.error("ERROR", QUERY_CANCELED, CANCELED))
         self.received(data)
 
     def received(self, data: bytes) -> None:

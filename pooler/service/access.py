@@ -64,7 +64,9 @@ def load_access(settings: Settings, config_path: str, old: Access | None = None)
     try:
         if settings.auth_ident_file:
             ident = parse_ident(settings.auth_ident_file)
-        if settings.auth_type is AuthType.HBA:
+        if settings.auth_type is AuthType.HBA and not settings.auth_hba_file:
+            errors.append(ConfigError(config_path, None, "auth_type = hba needs auth_hba_file"))
+        elif settings.auth_type is AuthType.HBA:
             hba = parse_hba(settings.auth_hba_file, ident)
             ldap_of_rules = _ldap_of_rules(settings.auth_hba_file, hba, errors)
     except ConfigErrors as found:

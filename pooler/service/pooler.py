@@ -5,6 +5,7 @@ import contextlib
 import secrets
 import socket
 from collections.abc import Callable
+from copy import copy
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,10 +14,11 @@ from pooler.admin.host import Change
 from pooler.admin.pauses import PauseClaims
 from pooler.admin.session import AdminSession, console_welcome
 from pooler.auth.external import ExternalAuth
+from pooler.config.errors import ConfigError
 from pooler.config.save import Saved
 from pooler.config.settings import SETTINGS, Settings, word_list
 from pooler.config.snapshot import ConfigErrors, Snapshot, load, reloaded, unsupported, unsupported_value
-from pooler.config.userlist import UserlistFile
+from pooler.config.userlist import Userlist, UserlistFile
 from pooler.pool.maintenance import PERIOD, maintain
 from pooler.pool.registry import Pause, Registry, Shutdown
 from pooler.pool.stats import averages
@@ -91,7 +93,7 @@ class Pooler:
         self._finished = loop.create_future()
         self._timers: list[asyncio.TimerHandle] = []
         self._suspended_at = 0.0
-        self._load_users()
+        self._take_users(*self._read_users(settings.auth_file))
 
     # Life --------------------------------------------------------------------------------------------------
 
@@ -246,13 +248,15 @@ class Pooler:
         try:
             fresh = self.read_config()
             access = load_access(fresh.settings, self.config_path, self._access)
+            users = self._read_users(fresh.settings.auth_file)
+            _check_users(*users)
         except ConfigErrors:
             self._reopen_log()
             raise
         self._values_set.clear()
         self.registry.apply(reloaded(self.registry.snapshot, fresh))
         self._change_access(access)
-        self._load_users()
+        self._take_users(*users)
         self._settings_changed(reopen_log=True)
 
     def preview_reload(self) -> tuple[Snapshot, list[Change]]:
@@ -261,6 +265,7 @@ class Pooler:
         """
         fresh = self.read_config()
         access = load_access(fresh.settings, self.config_path, self._access)
+        _check_users(*self._read_users(fresh.settings.auth_file))
         return fresh, other_files(self.registry, self._access, access, fresh.settings.auth_file)
 
     def values_set(self) -> dict[str, str]:
@@ -340,18 +345,28 @@ class Pooler:
             raise ValueError(refusal)
         if not SETTINGS[name].reloadable:
             raise ValueError(f"{name} cannot be changed while the pooler runs: that takes a restart")
+        access, notice = self._access_with(changed, name)
         self._values_set[name] = text
         self.registry.settings = changed
         self.registry.reconfigure()
         self._settings_changed(reopen_log=name.startswith(("log", "syslog", "verbose")))
+        if access is not None:
+            self._change_access(access)
+        return notice
+
+    def _access_with(self, changed: Settings, name: str) -> tuple[Access | None, str | None]:
+        """What SET of `name` makes of the files that decide who comes in, if anything, and what the admin is
+        told. Raises ValueError for a method that cannot work: nobody would get in to take it back.
+        """
         if not name.startswith(ACCESS_SETTINGS):
-            return None
+            return None, None
         try:
-            self._change_access(load_access(changed, self.config_path, self._access))
+            return load_access(changed, self.config_path, self._access), None
         except ConfigErrors as errors:
+            if name == "auth_type":
+                raise ValueError(str(errors)) from None
             self.log.error(str(errors))
-            return NOT_APPLIED
-        return None
+            return None, NOT_APPLIED
 
     def _settings_changed(self, reopen_log: bool) -> None:
         settings = self.registry.settings
@@ -367,21 +382,26 @@ class Pooler:
                     tune_socket(listener.sock, settings, False)
                 tune_accept(listener.sock, bool(settings.tcp_defer_accept), self.log)
 
-    def _load_users(self) -> None:
-        path = self.registry.settings.auth_file
+    def _read_users(self, path: str | None) -> tuple[UserlistFile | None, Userlist | None]:
+        """`auth_file`, and what is in it unless it is as it was taken last. If it cannot be opened, the users
+        stay as they are.
+        """
         if not path:
-            return
-        if self._userlist is None or self._userlist.path != path:
-            self._userlist = UserlistFile(path)
+            return self._userlist, None
+        last = self._userlist
+        file = UserlistFile(path) if last is None or last.path != path else copy(last)
         try:
-            userlist = self._userlist.load_if_changed()
+            return file, file.load_if_changed()
         except OSError as error:
             self.log.error(f"could not open auth_file {path}: {error.strerror}")
-            return
-        if userlist is None:
+            return file, None
+
+    def _take_users(self, file: UserlistFile | None, userlist: Userlist | None) -> None:
+        self._userlist = file
+        if file is None or userlist is None:
             return
         if userlist.error:
-            self.log.error(f"{path}:{userlist.error_line}: {userlist.error}")
+            self.log.error(f"{file.path}:{userlist.error_line}: {userlist.error}")
         self.registry.apply_secrets(userlist.users)
 
     # What the console asks for -----------------------------------------------------------------------------
@@ -431,6 +451,12 @@ class Pooler:
                 and server.remote.host in hosts
             ):
                 server.close_needed = True
+
+
+def _check_users(file: UserlistFile | None, userlist: Userlist | None) -> None:
+    """Raises ConfigErrors if part of the file cannot be read: users who are in that part would be gone."""
+    if file is not None and userlist is not None and userlist.error:
+        raise ConfigErrors((ConfigError(file.path, userlist.error_line, userlist.error),))
 
 
 class _Addresses:

@@ -411,6 +411,7 @@ def test_set_answers_with_what_was_asked_for(process: PoolerProcess, sql: str, t
         ("SET pool_mode = sometimes", "SET failed"),
         ("SET dns_zone_check_period = 5", "SET failed"),
         ("SET listen_port = 1", "SET failed"),
+        ("SET auth_type = hba", "SET failed"),
         ("SET default_pool_size", "invalid command 'SET default_pool_size', use SHOW HELP;"),
     ],
 )

@@ -101,6 +101,24 @@ def test_dry_run_of_a_file_with_an_error_is_the_error_of_reload(process: PoolerP
     assert "no_such_setting" in str(dry.message_detail)
 
 
+def test_reload_takes_no_half_of_the_user_list(process: PoolerProcess) -> None:
+    process.configure(default_pool_size=7)
+    path = process.directory / "userlist.txt"
+    whole = path.read_text()
+    path.write_text('"alice" "secret"\nbroken\n' + whole)
+    for command in ("RELOAD DRY RUN", "RELOAD", "RELOAD"):
+        assert _error(process, command).message_detail == f"{path}:2: broken auth file"
+    names = {row["name"] for row in process.admin("SHOW USERS")}
+    assert {ADMIN, USER} <= names
+    assert "alice" not in names
+    sizes = {row["pool_size"] for row in process.admin("SHOW DATABASES WHERE name <> 'pgbouncer'")}
+    assert sizes <= {TRANSACTION["default_pool_size"]}
+    path.write_text('"alice" "secret"\n' + whole)
+    assert process.admin("RELOAD") == []
+    assert "alice" in {row["name"] for row in process.admin("SHOW USERS")}
+    assert value(process.connect(DATABASE), "SELECT 1") == 1
+
+
 def test_dry_run_reads_certificates_and_rules(pooler: PoolerFactory, tmp_path: Path) -> None:
     process = pooler(settings=TRANSACTION)
     rules = process.directory / "hba.conf"

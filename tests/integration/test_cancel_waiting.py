@@ -100,6 +100,19 @@ def test_simple_query(process: PoolerProcess, holder: Connection, waiting: Waiti
     assert [kind for kind, _ in waiting.client.query("SELECT 2")] == ["T", "D", "C", "Z"]
 
 
+def test_it_is_an_error_of_the_pooler_in_show_errors(
+    process: PoolerProcess, holder: Connection, waiting: Waiting
+) -> None:
+    for count in (1, 2):
+        waiting.ask(_query("SELECT 1"))
+        waiting.cancel()
+        waiting.expect_cancelled()
+        waiting.expect_ready()
+        (row,) = process.admin("SHOW ERRORS")
+        assert (row["source"], row["code"], row["count"]) == ("pooler", "57014", count)
+        assert row["last_message"] == "canceling statement due to user request"
+
+
 def test_only_the_first_of_several_queries(
     process: PoolerProcess, holder: Connection, waiting: Waiting
 ) -> None:

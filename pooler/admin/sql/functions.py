@@ -15,7 +15,8 @@ from pooler.admin.sql.values import (
     parsed,
     text_of,
     to_bool,
-    to_int,
+    to_int4,
+    to_int8,
     to_interval,
     to_numeric,
     to_text,
@@ -98,6 +99,15 @@ def truncated(value: Value, digits: Value = 0) -> Value:
         return trunc(number)
     factor = 10 ** max(-15, min(15, int(_operand(digits))))
     return float(trunc(number * factor) / factor)
+
+
+def rounded(value: Value, digits: Value) -> Value:
+    """`round` to tens and hundreds, where sqlite's own would round to ones."""
+    if value is None or digits is None:
+        return None
+    factor = 10 ** max(0, min(18, -int(_operand(digits))))
+    number = _operand(value)
+    return float(floor(abs(number) / factor + 0.5) * factor * (1 if number >= 0 else -1))
 
 
 def sign(value: Value) -> Value:
@@ -237,7 +247,8 @@ def _short(text: str) -> str:
 
 
 FUNCTIONS: Final[Mapping[str, tuple[Callable[..., Value], int]]] = {
-    "pg_int": (to_int, 1),
+    "pg_int4": (to_int4, 1),
+    "pg_int8": (to_int8, 1),
     "pg_numeric": (to_numeric, 1),
     "pg_text": (to_text, 1),
     "pg_bool_text": (bool_to_text, 1),
@@ -252,6 +263,7 @@ FUNCTIONS: Final[Mapping[str, tuple[Callable[..., Value], int]]] = {
     "pg_ceil": (ceiling, 1),
     "pg_floor": (flooring, 1),
     "pg_trunc": (truncated, -1),
+    "pg_round": (rounded, 2),
     "pg_sign": (sign, 1),
     "pg_left": (left, 2),
     "pg_right": (right, 2),

@@ -13,8 +13,8 @@ from pooler.wire.messages import BOOL, INT4, INT8, NUMERIC, TEXT, TIMESTAMPTZ
 _Type = exp.DataType.Type
 
 CASTS: Final[Mapping[exp.DType, tuple[str, int]]] = {
-    **dict.fromkeys((_Type.INT, _Type.SMALLINT), ("pg_int", INT4)),
-    _Type.BIGINT: ("pg_int", INT8),
+    **dict.fromkeys((_Type.INT, _Type.SMALLINT), ("pg_int4", INT4)),
+    _Type.BIGINT: ("pg_int8", INT8),
     **dict.fromkeys((_Type.DECIMAL, _Type.FLOAT, _Type.DOUBLE), ("pg_numeric", NUMERIC)),
     **dict.fromkeys((_Type.TEXT, _Type.VARCHAR, _Type.CHAR, _Type.NAME, _Type.BPCHAR), ("pg_text", TEXT)),
     _Type.BOOLEAN: ("pg_bool", BOOL),
@@ -201,7 +201,9 @@ class Kinds:
             return _wide(cast_of(parent)[1])
         if isinstance(parent, (exp.Binary, exp.In, exp.Between)):
             others = [child for child in parent.iter_expressions() if not child.find(exp.Parameter)]
-            return _wide(next((oid for oid in map(self.of, others) if oid is not None), None))
+            oid = next((oid for oid in map(self.of, others) if oid is not None), None)
+            # What is added to a timestamp is an interval.
+            return TEXT if oid == TIMESTAMPTZ and isinstance(parent, (exp.Add, exp.Sub)) else _wide(oid)
         return TEXT
 
 
@@ -213,4 +215,4 @@ def _wide(oid: int | None) -> int:
     """What a client may send for it."""
     if oid in (INT4, INT8):
         return INT8
-    return oid if oid in (NUMERIC, BOOL) else TEXT
+    return oid if oid in (NUMERIC, BOOL, TIMESTAMPTZ) else TEXT

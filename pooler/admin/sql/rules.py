@@ -8,7 +8,7 @@ from sqlglot import exp
 from pooler.admin.sql.errors import Unsupported, no_such_function
 from pooler.admin.sql.kinds import Kinds, cast_of
 from pooler.admin.sql.values import INTERVAL, to_interval
-from pooler.wire.messages import BOOL, NUMERIC, TIMESTAMPTZ
+from pooler.wire.messages import BOOL, INT4, INT8, NUMERIC, TEXT, TIMESTAMPTZ
 
 CLAUSES: Final = (
     # Queries
@@ -233,15 +233,20 @@ def _subtract(node: exp.Expr, kinds: Kinds) -> exp.Expr | None:
         return None
     if kinds.of(node.expression) == TIMESTAMPTZ:
         return call("pg_seconds_between", node.this, node.expression)
-    return call("pg_shift", node.this, exp.Neg(this=exp.Paren(this=node.expression.copy())))
+    return call("pg_shift", node.this, exp.Neg(this=_seconds(node.expression, kinds)))
 
 
 def _add(node: exp.Expr, kinds: Kinds) -> exp.Expr | None:
     if kinds.of(node.this) == TIMESTAMPTZ:
-        return call("pg_shift", node.this, node.expression)
+        return call("pg_shift", node.this, _seconds(node.expression, kinds))
     if kinds.of(node.expression) == TIMESTAMPTZ:
-        return call("pg_shift", node.expression, node.this)
+        return call("pg_shift", node.expression, _seconds(node.this, kinds))
     return None
+
+
+def _seconds(node: exp.Expr, kinds: Kinds) -> exp.Expr:
+    """An interval; a text is read as one."""
+    return exp.Paren(this=node.copy()) if kinds.of(node) == INTERVAL else call("pg_interval", node)
 
 
 def _interval(node: exp.Expr, kinds: Kinds) -> exp.Expr:
@@ -272,12 +277,31 @@ def _like(node: exp.Expr, kinds: Kinds) -> exp.Expr | None:
 
 def _compare(node: exp.Expr, kinds: Kinds) -> exp.Expr | None:
     """`= ANY(ARRAY[...])` is IN."""
-    if not isinstance(node.expression, exp.Any):
+    if not isinstance(node.args.get("expression"), exp.Any):
+        _liken(node, kinds)
         return None
     array = node.expression.this.unnest()
     if not isinstance(array, exp.Array):
         raise Unsupported("ANY with anything but ARRAY[...] is")
     return exp.In(this=node.this.copy(), expressions=[value.copy() for value in array.expressions])
+
+
+def _liken(node: exp.Expr, kinds: Kinds) -> None:
+    """What meets a timestamp or an interval is one, and a literal that meets a number is a number: sqlite
+    would compare a text with them as a text.
+    """
+    sides = list(node.iter_expressions())
+    found = {kinds.of(side) for side in sides}
+    for side in sides:
+        oid = kinds.of(side)
+        if isinstance(side, (exp.Null, exp.Query)):
+            continue
+        if TIMESTAMPTZ in found and oid != TIMESTAMPTZ:
+            side.replace(call("pg_timestamp", side))
+        elif INTERVAL in found and oid != INTERVAL:
+            side.replace(call("pg_interval", side))
+        elif isinstance(side, exp.Literal) and oid == TEXT and found & {INT4, INT8, NUMERIC}:
+            side.replace(call("pg_numeric", side))
 
 
 def _aggregate(node: exp.Expr, kinds: Kinds) -> exp.Expr | None:
@@ -296,6 +320,11 @@ def _trim(node: exp.Expr, kinds: Kinds) -> exp.Expr:
     name = {"LEADING": "pg_ltrim", "TRAILING": "pg_rtrim"}.get(node.text("position").upper(), "pg_trim")
     letters = node.args.get("expression")
     return call(name, node.this, *(() if letters is None else (letters,)))
+
+
+def _round(node: exp.Expr, kinds: Kinds) -> exp.Expr | None:
+    digits = node.args.get("decimals")
+    return call("pg_round", node.this, digits) if isinstance(digits, exp.Neg) else None
 
 
 def _distinct(node: exp.Expr, kinds: Kinds) -> exp.Expr | None:
@@ -326,8 +355,10 @@ _RULES: Final[Mapping[type[exp.Expr], Callable[[exp.Expr, Kinds], exp.Expr | Non
     exp.Like: _like,
     exp.ILike: _like,
     exp.EQ: _compare,
+    **dict.fromkeys((exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.In, exp.Between), _compare),
     exp.GroupConcat: _aggregate,
     exp.Pad: _pad,
+    exp.Round: _round,
     exp.Trim: _trim,
     exp.Distinct: _distinct,
     exp.Array: _array,

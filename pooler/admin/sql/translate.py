@@ -1,6 +1,7 @@
 """From PostgreSQL's SELECT to sqlite's. It takes sqlglot, which is imported with the first SELECT only."""
 
 import logging
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,6 +60,20 @@ class _Source(Postgres):
             super()._advance(times)
 
 
+class _NumbersOnly(_Source):
+    """The same without `$tag$...$tag$`: in `$1,$2`, `1,` would be such a tag."""
+
+    class Tokenizer(_Source.Tokenizer):
+        HEREDOC_STRINGS = []  # noqa: RUF012 (as in the base class)
+        SINGLE_TOKENS = {  # noqa: RUF012
+            **_Source.Tokenizer.SINGLE_TOKENS,
+            "$": _Source.Tokenizer.HEREDOC_STRING_ALTERNATIVE,
+        }
+
+
+_DOLLAR_QUOTE: Final = re.compile(r"\$(?:[^\W\d]\w*)?\$")
+
+
 class _Dialect(SQLite):
     """sqlite takes an unknown name in double quotes for a text, and one in backticks for an error."""
 
@@ -108,10 +123,11 @@ def translate(text: str) -> Translation:
 
 
 def _parse(text: str) -> exp.Query:
-    tokens = sqlglot.tokenize(text, read=_Source)
+    source = _Source if _DOLLAR_QUOTE.search(text) else _NumbersOnly
+    tokens = sqlglot.tokenize(text, read=source)
     if len(tokens) > TOKEN_LIMIT:
         raise AdminError("query is too long", PROGRAM_LIMIT_EXCEEDED)
-    statements = sqlglot.parse(text, read=_Source, error_level=ErrorLevel.IMMEDIATE)
+    statements = sqlglot.parse(text, read=source, error_level=ErrorLevel.IMMEDIATE)
     while statements and (statements[-1] is None or isinstance(statements[-1], exp.Semicolon)):
         statements.pop()
     if len(statements) != 1:

@@ -110,15 +110,25 @@ def parameter_value(value: object, oid: int) -> Value:
         return to_bool(value) if isinstance(value, (int, str)) else int(bool(value))
     text = str(value)
     if oid in _WHOLE:
-        return to_int(text)
+        return to_int8(text)
+    if oid == TIMESTAMPTZ:
+        return to_timestamp(text)
     return to_numeric(text) if oid == NUMERIC else text
 
 
 # Casts -----------------------------------------------------------------------------------------------------
 
 
-def to_int(value: Value) -> Value:
-    """`::int`, `::int8`: halves away from zero."""
+def to_int4(value: Value) -> Value:
+    """`::int`."""
+    number = to_int8(value)
+    if isinstance(number, int) and not -(2**31) <= number < 2**31:
+        raise AdminError("integer out of range", OUT_OF_RANGE)
+    return number
+
+
+def to_int8(value: Value) -> Value:
+    """`::int8`: halves away from zero."""
     number = _number(value, "integer", "-+0123456789")
     if isinstance(number, float):
         if not isfinite(number):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pooler.admin.audit import KEPT, Audit, Entry, described
+from pooler.admin.audit import KEPT, Audit, Entry, described, masked
 from pooler.admin.parser import parse
 from pooler.config.errors import ConfigError, ConfigErrors
 from pooler.wire.messages import query
@@ -115,6 +115,19 @@ def test_a_shutdown_is_in_the_log_before_it_happens(pooler: FakePooler, console:
 )
 def test_how_a_command_is_shown(sql: str, text: str) -> None:
     assert described(parse(sql)) == text
+
+
+@pytest.mark.parametrize(
+    ("sql", "text"),
+    [
+        ("SET auth_ldap_options = 'ldapbindpasswd=x'", "SET auth_ldap_options = ***"),
+        ("SET password = x", "SET password = ***"),
+        ("SHOW POOLS;", "SHOW POOLS;"),
+        ("SELECT 1, 'x'", "SELECT 1, 'x'"),
+    ],
+)
+def test_how_a_query_comes_into_a_verbose_log(sql: str, text: str) -> None:
+    assert masked(sql) == text
 
 
 def test_long_texts_are_cut() -> None:

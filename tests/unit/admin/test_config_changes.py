@@ -43,6 +43,16 @@ def diff(console: FakeConsole) -> list[tuple[Any, ...]]:
     return [tuple(row.values()) for row in console.table("show config_diff")]
 
 
+def test_show_config_shows_no_password(pooler: FakePooler, console: FakeConsole) -> None:
+    def shown() -> Any:
+        return {row["key"]: row["value"] for row in console.table("show config")}["auth_ldap_options"]
+
+    assert shown() is None
+    pooler.registry.settings = SETTINGS.replace("auth_ldap_options", "ldapbindpasswd=secret")
+    assert shown() == "***"
+    assert "secret" not in str(console.table("select current_setting('auth_ldap_options')"))
+
+
 def settings(snapshot: Snapshot, **texts: str) -> Snapshot:
     """The same with these settings in the file."""
     changed = snapshot.settings

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -93,6 +94,7 @@ def test_every_table_comes_as_show_has_it(name: str, schema: str, console: FakeC
         ("7::numeric/2", "3.5", NUMERIC),
         ("-7 % 4", "-3", INT8),
         ("round(2.5)", "3", NUMERIC),
+        ("round(-1250, -2)", "-1300", NUMERIC),
         ("round(1.5::numeric, 2)", "1.50", NUMERIC),
         ("2.345::numeric(10,1)", "2.3", NUMERIC),
         ("'12'::int + 1", "13", INT8),
@@ -132,6 +134,13 @@ def test_every_table_comes_as_show_has_it(name: str, schema: str, console: FakeC
         ("'2026-01-02 UTC'::timestamptz - '2026-01-01 UTC'::timestamptz", "1 day", TEXT),
         ("interval '90 seconds'", "00:01:30", TEXT),
         ("now() - now() < interval '1 s'", "t", BOOL),
+        ("now() - '10 minutes' < now() - interval '9 minutes'", "t", BOOL),
+        ("now() - now() + interval '2 hours' > '1 hour'", "t", BOOL),
+        ("'2026-01-01 12:00:00 UTC'::timestamptz > '2026-01-01 13:00:00+05'", "t", BOOL),
+        ("'2026-01-01 UTC'::timestamptz in ('2026-01-01 01:00:00+01')", "t", BOOL),
+        ("'2026-01-01 UTC'::timestamptz between '2025-12-31 UTC' and '2026-01-01 UTC'", "t", BOOL),
+        ("now() > null", None, BOOL),
+        ("1 + 9 > '5'", "t", BOOL),
         ("(select count(*) from pools) > 2", "t", BOOL),
         ("exists(select 1 from clients where user = 'nobody')", "f", BOOL),
     ],
@@ -220,6 +229,8 @@ def test_text_that_is_not_utf8_is_replaced(pooler: FakePooler, console: FakeCons
         ("select nosuch(1)", "42883", "function nosuch() does not exist"),
         ("select pg_sleep(1)", "42883", "function pg_sleep() does not exist"),
         ("select 1/0", "22012", "division by zero"),
+        ("select 3000000000::int", "22003", "integer out of range"),
+        ("select now() - 'soon'", "22007", 'invalid input syntax for type interval: "soon"'),
         ("select 'x'::int", "22P02", 'invalid input syntax for type integer: "x"'),
         ("select 1 from pools where count(*) > 1", "42803", "misuse of aggregate function COUNT()"),
         ("select $1", "08P01", "1 parameters needed, 0 given"),
@@ -347,6 +358,21 @@ def test_parameters_have_the_type_of_what_they_meet(pooler: FakePooler, console:
     assert (result.tag, result.columns, result.rows) == ("SELECT 1", [("user", TEXT)], [("bob",)])
     with pytest.raises(AdminError, match="invalid input syntax for type integer"):
         answered(pooler, console, prepared, "bob", "y", "1", "x", 1)
+
+
+def test_parameters_may_stand_without_blanks_between_them(pooler: FakePooler, console: FakeConsole) -> None:
+    prepared, described = studied(pooler, console, "SELECT id FROM clients WHERE user IN ($1,$2)AND 2>$3")
+    assert described.parameters == (TEXT, TEXT, INT8)
+    assert len(answered(pooler, console, prepared, "ann", "nobody", "1").rows) == 2
+
+
+def test_a_parameter_that_meets_a_timestamp_is_one(pooler: FakePooler, console: FakeConsole) -> None:
+    sql = "SELECT '2026-01-01 12:00 UTC'::timestamptz > $1, '2026-01-02 UTC'::timestamptz - $2"
+    prepared, described = studied(pooler, console, sql)
+    assert described.parameters == (TIMESTAMPTZ, TEXT)
+    when = datetime.fromisoformat("2026-01-01 13:00+05:00")
+    result = answered(pooler, console, prepared, when, "90 minutes")
+    assert result.rows == [("t", "2026-01-01 22:30:00+00")]
 
 
 def test_described_columns_do_not_change(pooler: FakePooler, console: FakeConsole) -> None:
