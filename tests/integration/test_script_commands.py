@@ -16,6 +16,7 @@ from cli.demo.postgres import TemporaryPostgres
 from tests.conftest import PgBouncerFactory, PoolerFactory
 from tests.integration.clients import DATABASE, Background, wait_for_pool
 from tests.support.bouncer import ADMIN, BouncerProcess
+from tui.admin.overview import longest_wait
 
 
 @pytest.fixture(params=["pooldeck", "pgbouncer"])
@@ -188,6 +189,32 @@ def test_variables_and_a_password_file_lead_to_the_pooler(pooler: PoolerFactory,
     done = run(None, "show", "VERSION", **environ)
     assert done.returncode == 0, done.stderr
     assert run(None, "show", "VERSION", **{**environ, "PGPASSFILE": "/no/such/file"}).returncode == 3
+
+
+def test_another_database_is_no_admin_database(process: BouncerProcess) -> None:
+    done = run(None, "show", "POOLS", "-t", process.dsn(DATABASE))
+    assert done.returncode == 3
+    assert "is not the admin database of a pooler" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [("show", "POOLS"), ("check-health",), ("exec", "RELOAD"), ("version",)]
+)
+def test_a_full_disk(process: BouncerProcess, arguments: tuple[str, ...]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "cli.main", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, "POOLDECK_TARGET": process.dsn("pgbouncer", user=ADMIN)},
+        )
+    assert (done.returncode, done.stderr) == (3, "pooldeck: standard output: No space left on device\n")
+
+
+def test_a_wait_has_no_more_digits_than_it_has() -> None:
+    assert longest_wait({"maxwait": 2, "maxwait_us": 916574}) == 2.916574
 
 
 def test_psycopg_is_asked_for_where_it_is_needed(process: BouncerProcess) -> None:

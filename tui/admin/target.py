@@ -58,6 +58,8 @@ _IGNORED: Final = frozenset(
 )
 """Parameters of libpq that change nothing about who is talked to and how safely."""
 
+_SSLMODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+
 _SECRET: Final = ("password", "sslpassword")
 
 _PAIR: Final = re.compile(r"\s*(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s'\\]|\\.)*))(?=\s|$)", re.DOTALL)
@@ -118,6 +120,8 @@ def password_in(text: str) -> bool:
 
 def _target(found: Mapping[str, str]) -> Target:
     port = found.get("port") or PORT
+    if found.get("sslmode", "prefer") not in _SSLMODES:
+        raise TargetError(f"not a sslmode: {found['sslmode']}")
     return Target(
         host=found.get("hostaddr") or found.get("host") or _default_host(port),
         port=_checked_port(port),

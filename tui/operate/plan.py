@@ -150,9 +150,13 @@ class _Draft:
     async def databases(self) -> None:
         names = [str(key) for key in self._subject.keys]
         known = {row["name"]: row for row in (await self._connection.rows("SHOW DATABASES")).dicts()}
-        self.effect.append(str(await count(self._connection, names)))
+        found = await count(self._connection, names)
+        self.effect.append(str(found))
         if self._action.verb == "KILL_CLIENT":
-            await self._clients_of(names)
+            if found.clients or DATABASE in names:
+                await self._clients_of(names)
+            if not self.commands:
+                self.problem = f"{self._subject} has no clients"
             return
         for name in names:
             row = known.get(name)
@@ -199,10 +203,7 @@ class _Draft:
                 self.commands.append(Command(text, name))
             return
         rows = (await self._connection.rows("SHOW CLIENTS")).dicts()
-        found = [row for row in rows if row["database"] in names]
-        if not found:
-            self.problem = f"{self._subject} has no clients"
-        self._hit(found)
+        self._hit([row for row in rows if row["database"] in names])
 
     def _hit(self, rows: list[dict[str, Any]]) -> None:
         for row in rows:

@@ -105,9 +105,14 @@ async def test_the_client_that_a_server_works_for(connection: AdminConnection) -
 
 
 async def test_all_clients_of_a_database(pooler: FakePooler, connection: AdminConnection) -> None:
+    pooler.tables["POOLS"] = table(pool("o'clock", cl_active=1), pool("pgbouncer"))
     plan = await planned(connection, "KILL_CLIENT", Subject.databases("o'clock"))
     assert texts(plan) == ["KILL_CLIENTS WHERE database = 'o''clock'"]
     assert plan.risk is Risk.NAME
+    # A name that is mistyped is no success.
+    plan = await planned(connection, "KILL_CLIENT", Subject.databases("o'click"))
+    assert (plan.problem, plan.commands) == ("database o'click has no clients", ())
+    assert texts(await planned(connection, "KILL_CLIENT", Subject.databases("pgbouncer")))
     stock = FakePooler(commands=("KILL_CLIENT", "SHOW"))
     other = await stock.connect(TARGET)
     assert texts(await planned(other, "KILL_CLIENT", Subject.databases("app"))) == [

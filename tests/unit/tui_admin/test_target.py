@@ -95,6 +95,7 @@ def test_pgdatabase_is_about_another_database() -> None:
         "user=ops host",
         "connect_timeout=soon",
         "channel_binding=require",
+        "host=pool sslmode=on",
     ],
 )
 def test_what_makes_no_sense_is_refused(text: str) -> None:
