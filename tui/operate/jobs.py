@@ -35,7 +35,7 @@ _PROBE_EVERY: Final = 10
 _SURELY_SENT: Final = 3
 """Looks after which a pause that was never seen in force was over before the first."""
 
-_ENDED: Final = "was ended by a RESUME of somebody else"
+_ENDED: Final = "was ended by RESUME"
 
 
 class State(enum.Enum):
