@@ -206,7 +206,8 @@ class _Draft:
         self._hit([row for row in rows if row["database"] in names])
 
     def _hit(self, rows: list[dict[str, Any]]) -> None:
-        for row in rows:
+        # Administrators last: one of them may be ours, and nothing can be sent after that.
+        for row in sorted(rows, key=lambda row: row["database"] == DATABASE):
             self._add(row_key(row), client_text(row), _identity(row))
         active = sum(bool(row["link"]) for row in rows)
         if len(rows) > 1:

@@ -82,6 +82,15 @@ async def test_clients(connection: AdminConnection, pooler: FakePooler, operator
     assert pooler.commands == ["KILL_CLIENT 1", "KILL_CLIENT 3"]
 
 
+async def test_connections_of_administrators_are_killed_last(
+    pooler: FakePooler, connection: AdminConnection
+) -> None:
+    """One of them may be the one that sends this: with it gone, nobody else would be hit."""
+    pooler.tables["CLIENTS"] = table(client(1, database="pgbouncer"), client(2), client(3))
+    plan = await planned(connection, "KILL_CLIENT", Subject.clients(1, 2, 3))
+    assert texts(plan) == ["KILL_CLIENT 2", "KILL_CLIENT 3", "KILL_CLIENT 1"]
+
+
 async def test_many_clients_are_counted_and_not_listed(
     pooler: FakePooler, connection: AdminConnection
 ) -> None:
