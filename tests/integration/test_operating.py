@@ -194,6 +194,21 @@ async def test_clients_are_killed_by_number(process: BouncerProcess, bench: Benc
             two.execute("SELECT 1")
 
 
+async def test_all_clients_are_killed_and_the_pooler_lives(process: BouncerProcess, bench: Bench) -> None:
+    """A PgBouncer that is told to kill the connection on which it is told so dies."""
+    if not bench.connection.capabilities.has_command("KILL_CLIENT"):
+        return
+    with process.connect(DATABASE) as client:
+        keys = [row_key(row) for row in (await bench.connection.rows("SHOW CLIENTS")).dicts()]
+        plan = await bench.plan("KILL_CLIENT", Subject.clients(*keys))
+        outcomes = await carry_out(bench.connection, plan, bench.operator)
+        assert outcomes[0].result is Result.DONE
+        with pytest.raises(psycopg.OperationalError):
+            client.execute("SELECT 1")
+    process.connect(DATABASE).close()
+    assert not process.death()
+
+
 @pytest.mark.parametrize("subject", [Subject.pooler(), Subject.databases(DATABASE)], ids=str)
 async def test_a_pause_says_who_holds_it_and_completes(
     process: BouncerProcess, bench: Bench, subject: Subject

@@ -13,7 +13,7 @@ from tui.admin.capabilities import Capabilities
 from tui.admin.connection import HELP, AdminConnection
 from tui.admin.errors import AdminError
 from tui.admin.table import Notice, Reply, Table
-from tui.admin.target import Target
+from tui.admin.target import APPLICATION, Target
 
 _STATEMENTS: Final = 32
 """Prepared statements that are kept: what a console asks again each second."""
@@ -128,7 +128,7 @@ def arguments(target: Target) -> dict[str, Any]:
         "password": target.password,
         "passfile": options.pop("passfile", None),
         "database": target.database,
-        "server_settings": {"application_name": "pooldeck"},
+        "server_settings": {"application_name": APPLICATION},
     }
     if options:
         found["dsn"] = f"postgresql://?{urlencode(options)}"

@@ -22,6 +22,9 @@ from tui.admin.ini_target import from_ini
 DATABASE: Final = "pgbouncer"
 PORT: Final = "6432"
 
+APPLICATION: Final = "pooldeck"
+"""What all connections of ours call themselves."""
+
 _SOCKET_DIRECTORIES: Final = ("/run/postgresql", "/var/run/postgresql", "/tmp")
 
 _VARIABLES: Final[Mapping[str, str]] = {

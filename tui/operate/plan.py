@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tui.admin.connection import AdminConnection
 from tui.admin.errors import AdminError
-from tui.admin.target import DATABASE
+from tui.admin.target import APPLICATION, DATABASE
 from tui.operate.actions import Action, Risk
 from tui.operate.journal import HIDDEN, masked
 from tui.operate.operator import Operator
@@ -22,6 +22,8 @@ _SHOWN: Final = 8
 
 _MANY: Final = 20
 """Of more clients than this the number has to be typed: a selection is quickly greater than meant."""
+
+_DIES: Final = "a PgBouncer dies if it is told to kill the connection that tells it"
 
 _IDENTITY: Final = ("connect_time", "addr", "port", "user", "database")
 """What a client keeps as long as it is the same one."""
@@ -156,7 +158,7 @@ class _Draft:
             if found.clients or DATABASE in names:
                 await self._clients_of(names)
             if not self.commands:
-                self.problem = f"{self._subject} has no clients"
+                self.problem = self.problem or f"{self._subject} has no clients"
             return
         for name in names:
             row = known.get(name)
@@ -205,7 +207,13 @@ class _Draft:
         rows = (await self._connection.rows("SHOW CLIENTS")).dicts()
         self._hit([row for row in rows if row["database"] in names])
 
-    def _hit(self, rows: list[dict[str, Any]]) -> None:
+    def _hit(self, found: list[dict[str, Any]]) -> None:
+        rows = [row for row in found if not self._is_fatal(row)]
+        if len(rows) < len(found):
+            left_out = plural(len(found) - len(rows), "connection")
+            self.effect.append(f"{left_out} of a console left out: {_DIES}")
+            if not rows:
+                self.problem = f"this is a connection of a console: {_DIES}"
         # Administrators last: one of them may be ours, and nothing can be sent after that.
         for row in sorted(rows, key=lambda row: row["database"] == DATABASE):
             self._add(row_key(row), client_text(row), _identity(row))
@@ -215,6 +223,12 @@ class _Draft:
         self.effect += [_described(row) for row in rows[:_SHOWN]]
         if len(rows) > _SHOWN:
             self.effect.append(f"... and {len(rows) - _SHOWN:,} more")
+
+    def _is_fatal(self, row: Row) -> bool:
+        """Whether it may be the connection that a PgBouncer would be told on to close it."""
+        if self._action.verb != "KILL_CLIENT" or self._connection.capabilities.sql:
+            return False
+        return row["database"] == DATABASE and str(row.get("application_name")).startswith(APPLICATION)
 
     async def set_a_value(self) -> None:
         name = self._arguments["key"]

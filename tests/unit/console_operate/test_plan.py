@@ -91,6 +91,19 @@ async def test_connections_of_administrators_are_killed_last(
     assert texts(plan) == ["KILL_CLIENT 2", "KILL_CLIENT 3", "KILL_CLIENT 1"]
 
 
+async def test_a_pgbouncer_is_not_told_to_kill_who_tells_it() -> None:
+    pooler = FakePooler(commands=("KILL_CLIENT", "SHOW"))
+    ours = {"database": "pgbouncer", "application_name": "pooldeck - 127.0.0.1:6432"}
+    pooler.tables["CLIENTS"] = table(client(1, **ours), client(2), client(3, database="pgbouncer"))
+    connection = await pooler.connect(TARGET)
+    plan = await planned(connection, "KILL_CLIENT", Subject.clients(1, 2, 3))
+    assert texts(plan) == ["KILL_CLIENT 2", "KILL_CLIENT 3"]
+    assert plan.effect[0].startswith("1 connection of a console left out")
+    plan = await planned(connection, "KILL_CLIENT", Subject.clients(1))
+    assert plan.commands == ()
+    assert plan.problem.startswith("this is a connection of a console")
+
+
 async def test_many_clients_are_counted_and_not_listed(
     pooler: FakePooler, connection: AdminConnection
 ) -> None:
