@@ -126,10 +126,13 @@ def open_console(
     """Run the console until it is left, its terminal is gone, or a signal ends it."""
     from tui.app import Console
     from tui.terminal import TerminalWatch
+    from tui.themes import THEME_NAMES
     from tui.tuning import spare_garbage_collection
 
     if not on_terminal(environ):
         return failed(NO_TERMINAL, USAGE)
+    if settings.theme and settings.theme not in THEME_NAMES:
+        return failed(f"there is no theme {settings.theme}; there are {', '.join(THEME_NAMES)}", USAGE)
     console = Console(settings)
     watch = TerminalWatch(console.exit if hosted is None else partial(_abandon, console.exit, hosted))
     for number in (signal.SIGHUP, signal.SIGTERM):

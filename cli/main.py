@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -220,8 +222,14 @@ def version() -> None:
 
 
 def main() -> None:
-    """The executable."""
-    app()
+    """The executable. Sub-commands tell what goes wrong with a pooler or a file; that leaves the output."""
+    try:
+        app()
+    except OSError as error:
+        from cli.scripts.session import UNREACHABLE, failed
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(failed(f"standard output: {error.strerror or error}", UNREACHABLE))
 
 
 if __name__ == "__main__":

@@ -51,7 +51,8 @@ def run_passwd(request: Request) -> int:
     except (PasswdError, EditRefused) as error:
         return _failed(str(error))
     except OSError as error:
-        return _failed(f"{error.filename2 or error.filename or request.file}: {error.strerror}")
+        name = error.filename2 or error.filename or request.file or "standard output"
+        return _failed(f"{name}: {error.strerror}")
     return 0
 
 

@@ -38,7 +38,7 @@ from tui.widgets.frame import Heading
 
 Result = TypeVar("Result")
 
-_OF_PLACES = frozenset({"act", "actions", "jobs", "leftovers"})
+_OF_PLACES = frozenset({"act", "actions", "jobs", "leftovers", "clear_errors"})
 """What there is on the screens that have a key of their own, and nowhere else."""
 
 
@@ -76,6 +76,9 @@ class Console(App[None]):
         Binding("z", "freeze", "Freeze", id="console.freeze"),
         Binding("t", "next_theme", "Theme", show=False, id="console.theme"),
         Binding("q", "quit", "Quit", id="console.quit"),
+        Binding(
+            "escape", "clear_errors", "Clear errors", show=False, priority=True, id="console.clear_errors"
+        ),
     ]
 
     def __init__(self, settings: ConsoleSettings) -> None:
@@ -254,7 +257,14 @@ class Console(App[None]):
         """Nothing is done to the pooler from a screen on which one types."""
         if action in _OF_PLACES and not isinstance(self.screen, ConsoleScreen):
             return False
+        if action == "clear_errors" and not (self.desk.error_told and self.screen.query("Toast.-error")):
+            return False
         return super().check_action(action, parameters)
+
+    def action_clear_errors(self) -> None:
+        """Take away what has gone wrong, which stays until somebody has read it."""
+        self.desk.error_told = False
+        self.clear_notifications()
 
     def action_act(self, verb: str) -> None:
         """Do something to what is selected, once somebody has agreed to it."""

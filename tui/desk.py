@@ -73,6 +73,8 @@ class Desk:
         )
         self.jobs = Jobs(self.operator, self._dial, self._changed)
         self.views: dict[int, JobView] = {}
+        self.error_told = False
+        """Whether something has gone wrong, and nobody has taken that off the screen by its key."""
         self.leftovers: tuple[Leftover, ...] = ()
         self.rights = Rights.ADMIN
         self.asking = False
@@ -330,6 +332,7 @@ class Desk:
 
     def _tell(self, text: str, severity: Severity) -> None:
         timeout = ERROR_SECONDS if severity == "error" else None
+        self.error_told = self.error_told or severity == "error"
         self._console.notify(safe(text), severity=severity, timeout=timeout, markup=False)
 
     def show_jobs(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 DARK: Final = "pooldeck-dark"
 LIGHT: Final = "pooldeck-light"
@@ -55,3 +55,6 @@ THEMES: Final = (
         dark=True,
     ),
 )
+
+THEME_NAMES: Final = (*(theme.name for theme in THEMES), *sorted(BUILTIN_THEMES))
+"""All that may be asked for, ours first."""

@@ -101,20 +101,26 @@ def _say_that_it_holds(view: JobView) -> None:
 
 
 async def _waited_for(job: Job, timeout: float | None) -> int:
-    """Given up, it is taken back before this ends; also by Ctrl-C."""
+    """Given up, it is taken back before this ends; also by Ctrl-C, and then too it is said whether it was."""
     task = asyncio.ensure_future(job.run())
-    is_late = False
     try:
         done, _ = await asyncio.wait([task], timeout=timeout)
-        is_late = not done
-    finally:
-        if not task.done():
-            await job.abort()
-            await asyncio.wait([task])
-    return _ended(job.view, is_late)
+    except asyncio.CancelledError:
+        await _given_up(job, task)
+        session.failed(f"{job.view.command}: {job.view.text}", session.INTERRUPTED)
+        raise
+    if not done:
+        await _given_up(job, task)
+    return _ended(job.view, is_late=not done)
 
 
-def _ended(view: JobView, is_late: bool) -> int:
+async def _given_up(job: Job, task: asyncio.Task[State]) -> None:
+    if not task.done():
+        await job.abort()
+        await asyncio.wait([task])
+
+
+def _ended(view: JobView, *, is_late: bool) -> int:
     if view.state is State.DONE:
         typer.echo(view.command.split()[0])
         return session.DONE

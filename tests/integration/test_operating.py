@@ -194,6 +194,21 @@ async def test_clients_are_killed_by_number(process: BouncerProcess, bench: Benc
             two.execute("SELECT 1")
 
 
+async def test_all_clients_are_killed_and_the_pooler_lives(process: BouncerProcess, bench: Bench) -> None:
+    """A PgBouncer that is told to kill the connection on which it is told so dies."""
+    if not bench.connection.capabilities.has_command("KILL_CLIENT"):
+        return
+    with process.connect(DATABASE) as client:
+        keys = [row_key(row) for row in (await bench.connection.rows("SHOW CLIENTS")).dicts()]
+        plan = await bench.plan("KILL_CLIENT", Subject.clients(*keys))
+        outcomes = await carry_out(bench.connection, plan, bench.operator)
+        assert outcomes[0].result is Result.DONE
+        with pytest.raises(psycopg.OperationalError):
+            client.execute("SELECT 1")
+    process.connect(DATABASE).close()
+    assert not process.death()
+
+
 @pytest.mark.parametrize("subject", [Subject.pooler(), Subject.databases(DATABASE)], ids=str)
 async def test_a_pause_says_who_holds_it_and_completes(
     process: BouncerProcess, bench: Bench, subject: Subject
@@ -281,6 +296,27 @@ async def test_a_wait_that_is_given_up(process: BouncerProcess, bench: Bench) ->
         await bench.until(lambda view: view.text == "1 server to be closed")
         await bench.jobs.abort(1)
         assert bench.jobs.views[0].state is State.ABORTED
+
+
+@pytest.mark.parametrize("subject", [Subject.pooler(), Subject.databases(DATABASE)], ids=str)
+async def test_a_pause_after_a_wait(process: BouncerProcess, bench: Bench, subject: Subject) -> None:
+    """Once there was a WAIT_CLOSE, PgBouncer soon answers `WAIT_CLOSE` to every PAUSE."""
+    await bench.begin("WAIT_CLOSE", Subject.databases(DATABASE))
+    assert (await bench.ended()).state is State.DONE
+    with busy(process) as client:
+        await bench.begin("PAUSE", subject)
+        await bench.until(lambda view: len(bench.views) > 15 and view.text == "1 server still busy")
+        client.execute("COMMIT")
+        assert (await bench.ended(2)).state is State.DONE
+        found = await held(bench.connection)
+        assert (found.state, found.paused) in (("paused", ()), ("active", (DATABASE,)))
+        assert await bench.do("RESUME", subject) is Result.DONE
+        client.execute("BEGIN")
+        await bench.begin("PAUSE", subject)
+        await bench.until(lambda view: len(bench.views) > 40 and view.text == "1 server still busy")
+        await bench.jobs.abort(3)
+        assert bench.jobs.views[2].state is State.ABORTED, bench.jobs.views[2].text
+    assert await find_leftovers(bench.connection) == ()
 
 
 async def test_a_pooler_that_dies_during_a_pause(process: BouncerProcess, bench: Bench) -> None:

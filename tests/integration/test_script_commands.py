@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import getpass
 import io
 import json
 import os
@@ -16,6 +17,7 @@ from cli.demo.postgres import TemporaryPostgres
 from tests.conftest import PgBouncerFactory, PoolerFactory
 from tests.integration.clients import DATABASE, Background, wait_for_pool
 from tests.support.bouncer import ADMIN, BouncerProcess
+from tui.admin.overview import longest_wait
 
 
 @pytest.fixture(params=["pooldeck", "pgbouncer"])
@@ -171,7 +173,10 @@ def test_the_ini_file_leads_to_the_pooler(process: BouncerProcess) -> None:
     done = run(None, "show", "CLIENTS", "--json", "-t", str(process.ini_path))
     assert done.returncode == 0, done.stderr
     (client,) = json.loads(done.stdout)
-    assert (client["user"], client["database"]) == (ADMIN, "pgbouncer")
+    socket = process.directory / f".s.PGSQL.{process.port}"
+    # Tests that do not run as root share their account with the pooler.
+    user = "pgbouncer" if socket.owner() == getpass.getuser() else ADMIN
+    assert (client["user"], client["database"]) == (user, "pgbouncer")
 
 
 def test_variables_and_a_password_file_lead_to_the_pooler(pooler: PoolerFactory, tmp_path: Path) -> None:
@@ -188,6 +193,32 @@ def test_variables_and_a_password_file_lead_to_the_pooler(pooler: PoolerFactory,
     done = run(None, "show", "VERSION", **environ)
     assert done.returncode == 0, done.stderr
     assert run(None, "show", "VERSION", **{**environ, "PGPASSFILE": "/no/such/file"}).returncode == 3
+
+
+def test_another_database_is_no_admin_database(process: BouncerProcess) -> None:
+    done = run(None, "show", "POOLS", "-t", process.dsn(DATABASE))
+    assert done.returncode == 3
+    assert "is not the admin database of a pooler" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [("show", "POOLS"), ("check-health",), ("exec", "RELOAD"), ("version",)]
+)
+def test_a_full_disk(process: BouncerProcess, arguments: tuple[str, ...]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "cli.main", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, "POOLDECK_TARGET": process.dsn("pgbouncer", user=ADMIN)},
+        )
+    assert (done.returncode, done.stderr) == (3, "pooldeck: standard output: No space left on device\n")
+
+
+def test_a_wait_has_no_more_digits_than_it_has() -> None:
+    assert longest_wait({"maxwait": 2, "maxwait_us": 916574}) == 2.916574
 
 
 def test_psycopg_is_asked_for_where_it_is_needed(process: BouncerProcess) -> None:

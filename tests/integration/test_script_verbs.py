@@ -175,6 +175,7 @@ def test_a_pause_that_is_interrupted_is_taken_back(process: BouncerProcess, shel
         client.execute("BEGIN")
         done = interrupted(shell, process, "pause", DATABASE, "--yes")
         assert (done.returncode, done.stdout) == (130, ""), done.stderr
+        assert "taken back by RESUME" in done.stderr
         assert marked(process, "paused") == []
         client.execute("COMMIT")
         client.execute("SELECT 1")
@@ -221,6 +222,7 @@ def test_clients_by_number_and_by_database(process: BouncerProcess, shell: Shell
         assert shell("kill-client").returncode == 2
         assert shell("kill-client", "1", "--database", "other", "--yes").returncode == 2
         assert shell("kill-client", "--database", "", "--yes").returncode == 2
+        assert shell("kill-client", "--database", "othr", "--yes").returncode == 1
         assert shell.done("kill-client", "--database", "other", "--yes").startswith("KILL_CLIENT")
         with pytest.raises(psycopg.OperationalError):
             two.execute("SELECT 1")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.console import ConsoleOptions, chosen_profile, session_command, settings_of, state_dir
+from cli.console import ConsoleOptions, chosen_profile, open_console, session_command, settings_of, state_dir
 from tui.profiles import Profile, ServerLogin
 from tui.settings import ConsoleSettings
 
@@ -104,6 +104,14 @@ def test_an_ini_says_where_its_log_is(tmp_path: Path, logfile: str, log: Path | 
     ini.write_text(f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlogfile = {logfile}\n")
     found = settings(ConsoleOptions(str(ini)))
     assert (found.ini, found.log) == (ini, log)
+
+
+def test_a_theme_that_there_is_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("cli.console.on_terminal", lambda environ: True)
+    assert open_console(settings(ConsoleOptions(ELSEWHERE, theme="drak"))) == 2
+    assert "there is no theme drak; there are pooldeck-dark, " in capsys.readouterr().err
 
 
 def test_where_it_remembers() -> None:

@@ -64,6 +64,8 @@ METRICS: Final[Mapping[str, Metric]] = {
 }
 """By name. That of a column of SHOW POOLS is the sum over the pools."""
 
+_NO_STATE: Final = "does not say whether all of it is paused"
+
 _LIMIT: Final = re.compile(r"(\w+)=(\d+(?:\.\d+)?)")
 
 
@@ -103,7 +105,10 @@ def parse_limits(texts: Iterable[str]) -> dict[str, float]:
 
 
 def judge(overview: Overview, limits: Limits) -> Verdict:
-    """Hold a pooler against limits; without any it is enough that it answers."""
+    """Hold a pooler against limits; without any it is enough that it answers.
+
+    Whether the whole pooler is paused is not known of one that has no SHOW STATE: then it is not OK either.
+    """
     values = {name: METRICS[name].measure(overview) for name in limits.names or ("cl_waiting", "maxwait")}
     healths = {name: _health(name, value, limits) for name, value in values.items()}
     worst = max(healths.values())
@@ -111,6 +116,10 @@ def judge(overview: Overview, limits: Limits) -> Verdict:
     shown = sorted(values, key=lambda name: -healths[name])
     texts = " ".join(f"{name}={_number(values[name])}{METRICS[name].unit}" for name in shown)
     drawn = " ".join(_perfdata(name, value, limits) for name, value in values.items())
+    if worst is Health.OK and overview.state == "unknown" and "paused" in values:
+        return Verdict(
+            Health.UNKNOWN, f"POOLDECK UNKNOWN - {overview.version} {_NO_STATE}: {texts} | {drawn}"
+        )
     return Verdict(worst, f"POOLDECK {worst.name} - {texts} | {drawn}")
 
 

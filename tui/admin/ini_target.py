@@ -19,13 +19,15 @@ OWNER: Final = "pgbouncer"
 def from_ini(path: str, account: str) -> tuple[dict[str, str], dict[str, str]]:
     """The parameters that the file settles, and those that a variable may override: the user.
 
-    The unix socket comes before TCP if it is there. The user is `account` if that is an admin, else the first
-    of `admin_users`, then of `stats_users`. Mistakes elsewhere in the file do not matter: what runs may be of
-    another release. Raises TargetError.
+    The unix socket comes before TCP if it is there. If it is ours, the user is `OWNER`, without a password;
+    else `account` if that is an admin, else the first of `admin_users`, then of `stats_users`. Mistakes
+    elsewhere in the file do not matter: what runs may be of another release. Raises TargetError.
     """
     settings = _settings(path)
     port = settings.get("listen_port") or str(DEFAULTS.listen_port)
-    return {"host": _host(path, settings, port), "port": port}, {"user": _user(settings, account)}
+    host = _host(path, settings, port)
+    user = OWNER if _is_ours(_socket(host, port)) else _user(settings, account)
+    return {"host": host, "port": port}, {"user": user}
 
 
 def log_file(path: str) -> str | None:
@@ -58,13 +60,25 @@ def _settings(path: str) -> dict[str, str]:
 def _host(path: str, settings: dict[str, str], port: str) -> str:
     directory = settings.get("unix_socket_dir", DEFAULTS.unix_socket_dir)
     has_socket = directory.startswith("/")
-    if has_socket and os.path.exists(f"{directory}/.s.PGSQL.{port}"):
+    if has_socket and os.path.exists(_socket(directory, port)):
         return directory
     for address in word_list(settings.get("listen_addr", "")):
         return _EVERY_ADDRESS.get(address, address)
     if has_socket:
         return directory
     raise TargetError(f"{path}: neither listen_addr nor unix_socket_dir says where the pooler listens")
+
+
+def _socket(directory: str, port: str) -> str:
+    return f"{directory}/.s.PGSQL.{port}"
+
+
+def _is_ours(socket: str) -> bool:
+    """Whether a process of this account has made it."""
+    try:
+        return os.stat(socket).st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def _user(settings: dict[str, str], account: str) -> str:

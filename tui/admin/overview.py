@@ -94,4 +94,5 @@ def by_load(rows: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
 
 def longest_wait(pool: Mapping[str, Any]) -> float:
     """How long the first in line of a row of SHOW POOLS has waited, in seconds."""
-    return float(pool.get("maxwait") or 0) + float(pool.get("maxwait_us") or 0) / 1_000_000
+    # Rounded, so that it is printed with the digits that it has.
+    return round(float(pool.get("maxwait") or 0) + float(pool.get("maxwait_us") or 0) / 1_000_000, 6)

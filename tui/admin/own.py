@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -11,7 +13,7 @@ from tui.admin.capabilities import Capabilities
 from tui.admin.connection import HELP, AdminConnection
 from tui.admin.errors import AdminError
 from tui.admin.table import Notice, Reply, Table
-from tui.admin.target import Target
+from tui.admin.target import APPLICATION, Target
 
 _STATEMENTS: Final = 32
 """Prepared statements that are kept: what a console asks again each second."""
@@ -22,6 +24,8 @@ _RECEIVE_BYTES: Final = 16_384
 """What is read from the socket at once, instead of asyncio's 256 KiB: while the driver takes that apart in C,
 no other thread gets on, and that of the screen has to.
 """
+
+_FILES: Final = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 
 _FAILURES: Final = (
     asyncpg.PostgresError,
@@ -45,6 +49,9 @@ class OwnConnection(AdminConnection):
         """SHOW HELP by the simple protocol, which every pooler understands."""
         try:
             await self._connection.execute(HELP)
+        except asyncpg.UndefinedObjectError:
+            # What PostgreSQL says to a SHOW that it does not know.
+            raise AdminError(f"{self.target} is not the admin database of a pooler", lost=True) from None
         except _FAILURES as error:
             raise admin_error(error, lost=True) from None
         return Capabilities.from_help("\n".join(notice.detail or "" for notice in self._notices))
@@ -87,12 +94,28 @@ async def open_connection(target: Target, query_timeout: float) -> OwnConnection
     """Connect, without a time limit. Raises AdminError."""
     try:
         connection = await asyncpg.connect(**arguments(target), timeout=None)
-    except _FAILURES as error:
+    except asyncpg.PostgresError as error:
         raise admin_error(error, lost=True) from None
+    except _FAILURES as error:
+        raise AdminError(f"{target}: {_reason(error, target)}", lost=True) from None
     transport: Any = getattr(connection, "_transport", None)
     if hasattr(transport, "max_size"):
         transport.max_size = _RECEIVE_BYTES
     return OwnConnection(target, connection, query_timeout)
+
+
+def _reason(error: Exception, target: Target) -> str:
+    """Why there is no connection. Python names neither the file nor the name that it has not found."""
+    text = str(error) or type(error).__name__
+    if isinstance(error, FileNotFoundError):
+        files = (target.options.get(name, "") for name in _FILES)
+        missing = next((file for file in files if file and not os.path.exists(file)), None)
+        return "there is no such socket" if missing is None else f"{missing}: no such file"
+    if isinstance(error, socket.gaierror):
+        return error.strerror or text
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return "the connection was closed before the login" if "connection_lost" in text else text
 
 
 def arguments(target: Target) -> dict[str, Any]:
@@ -105,7 +128,7 @@ def arguments(target: Target) -> dict[str, Any]:
         "password": target.password,
         "passfile": options.pop("passfile", None),
         "database": target.database,
-        "server_settings": {"application_name": "pooldeck"},
+        "server_settings": {"application_name": APPLICATION},
     }
     if options:
         found["dsn"] = f"postgresql://?{urlencode(options)}"

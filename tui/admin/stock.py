@@ -12,7 +12,7 @@ import psycopg
 from tui.admin.connection import AdminConnection
 from tui.admin.errors import AdminError
 from tui.admin.table import Notice, Reply, Table
-from tui.admin.target import Target
+from tui.admin.target import APPLICATION, Target
 
 _CANCEL_SECONDS: Final = 2.0
 _TAKEN_BACK: Final = re.compile(r"\s*(pause|suspend)\s*;?\s*", re.IGNORECASE)
@@ -112,7 +112,7 @@ def arguments(target: Target) -> dict[str, Any]:
         "port": target.port,
         "user": target.user,
         "dbname": target.database,
-        "application_name": "pooldeck",
+        "application_name": APPLICATION,
     }
     if target.password is not None:
         found["password"] = target.password

@@ -22,6 +22,9 @@ from tui.admin.ini_target import from_ini
 DATABASE: Final = "pgbouncer"
 PORT: Final = "6432"
 
+APPLICATION: Final = "pooldeck"
+"""What all connections of ours call themselves."""
+
 _SOCKET_DIRECTORIES: Final = ("/run/postgresql", "/var/run/postgresql", "/tmp")
 
 _VARIABLES: Final[Mapping[str, str]] = {
@@ -57,6 +60,8 @@ _IGNORED: Final = frozenset(
     }
 )
 """Parameters of libpq that change nothing about who is talked to and how safely."""
+
+_SSLMODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 _SECRET: Final = ("password", "sslpassword")
 
@@ -118,6 +123,8 @@ def password_in(text: str) -> bool:
 
 def _target(found: Mapping[str, str]) -> Target:
     port = found.get("port") or PORT
+    if found.get("sslmode", "prefer") not in _SSLMODES:
+        raise TargetError(f"not a sslmode: {found['sslmode']}")
     return Target(
         host=found.get("hostaddr") or found.get("host") or _default_host(port),
         port=_checked_port(port),

@@ -33,7 +33,7 @@ _PROBE_EVERY: Final = 10
 _SURELY_SENT: Final = 3
 """Looks after which a pause that was never seen in force was over before the first."""
 
-_ENDED: Final = "was ended by a RESUME of somebody else"
+_ENDED: Final = "was ended by RESUME"
 
 
 class State(enum.Enum):
@@ -104,6 +104,7 @@ class Job:
         self._aborting = False
         self._gave_up = asyncio.Event()
         self._looks = 0
+        self._left = 0
         self._seen_in_force = False
         self._started = time.monotonic()
         self._holder: Holder | None = None
@@ -156,7 +157,12 @@ class Job:
         while not await self._paused_for_a_look(answer):
             if self._gave_up.is_set():
                 return await self._take_back(answer)
-            if await self._look() and not answer.done():
+            try:
+                is_over = await self._look()
+            except AdminError as error:
+                self._show(State.RUNNING, f"cannot be watched: {error.message}")
+                continue
+            if is_over and not answer.done():
                 return self._end(State.FAILED, f"{self._verb} {_ENDED}")
         if self._gave_up.is_set():
             return await self._take_back(answer)
@@ -180,9 +186,26 @@ class Job:
         if self._verb == "SHUTDOWN":
             return await self._wait_for_the_end()
         if outcome.text != self._verb:
-            # PgBouncer answers all that wait with the tag of whatever is complete.
-            return self._end(State.FAILED, f"answered {outcome.text}: something else was complete")
+            return await self._until_complete()
+        return self._complete()
+
+    def _complete(self) -> tuple[State, str]:
         return self._end(State.DONE, f"complete after {age_text(time.monotonic() - self._started)}")
+
+    async def _until_complete(self) -> tuple[State, str]:
+        """PgBouncer answers all that wait with the tag of whatever is complete. Once there was a WAIT_CLOSE,
+        it answers every PAUSE at once. So what is seen counts, as long as the pooler can be seen.
+        """
+        while not self._gave_up.is_set():
+            try:
+                if await self._look():
+                    return self._end(State.FAILED, f"{self._verb} {_ENDED}")
+                if self._left == 0 and (self._verb == "WAIT_CLOSE" or await self._in_force()):
+                    return self._complete()
+            except AdminError as error:
+                return self._end(State.LOST, f"{error.message}; {await self._after_loss()}")
+            await self._next_look()
+        return await self._take_back(None)
 
     async def _hold(self) -> tuple[State, str]:
         """SUSPEND is complete. Who goes away resumes, so this stays until somebody does."""
@@ -227,25 +250,23 @@ class Job:
 
     async def _next_look(self) -> None:
         gave_up = asyncio.ensure_future(self._gave_up.wait())
-        await asyncio.wait([gave_up], timeout=self._look_seconds)
+        await asyncio.wait([gave_up], timeout=self._pause)
         gave_up.cancel()
 
     async def _look(self) -> bool:
-        """See how it stands. Whether the pause is over although the command has not been answered."""
+        """See how it stands. Whether somebody else has ended the pause. Raises AdminError."""
         self._looks += 1
         began = time.monotonic()
-        try:
-            watcher = await self._watching()
-            names = None if self._name is None else (self._name,)
-            if self._verb == "WAIT_CLOSE":
-                text = f"{plural(await self._marked(watcher), 'server')} to be closed"
-            else:
-                text = f"{plural((await count(watcher, names)).busy, 'server')} still busy"
-            self._holder = await oldest_holder(watcher, names)
-            over = self._verb != "WAIT_CLOSE" and await self._was_resumed()
-        except AdminError as error:
-            self._show(State.RUNNING, f"cannot be watched: {error.message}")
-            return False
+        watcher = await self._watching()
+        names = None if self._name is None else (self._name,)
+        if self._verb == "WAIT_CLOSE":
+            self._left = await self._marked(watcher)
+            text = f"{plural(self._left, 'server')} to be closed"
+        else:
+            self._left = (await count(watcher, names)).busy
+            text = f"{plural(self._left, 'server')} still busy"
+        self._holder = await oldest_holder(watcher, names)
+        over = self._verb != "WAIT_CLOSE" and await self._was_resumed()
         self._pause = max(self._look_seconds, pause_after(time.monotonic() - began))
         self._show(State.RUNNING, text)
         return over

@@ -9,7 +9,7 @@ from typing import Any, Final
 from tui.admin.connection import AdminConnection
 from tui.admin.errors import AdminError
 from tui.admin.sqltext import identifier, string
-from tui.admin.target import DATABASE
+from tui.admin.target import APPLICATION, DATABASE
 from tui.operate.actions import Action, Risk
 from tui.operate.journal import HIDDEN, masked
 from tui.operate.operator import Operator
@@ -22,6 +22,8 @@ _SHOWN: Final = 8
 
 _MANY: Final = 20
 """Of more clients than this the number has to be typed: a selection is quickly greater than meant."""
+
+_DIES: Final = "a PgBouncer dies if it is told to kill the connection that tells it"
 
 _IDENTITY: Final = ("connect_time", "addr", "port", "user", "database")
 """What a client keeps as long as it is the same one."""
@@ -150,9 +152,13 @@ class _Draft:
     async def databases(self) -> None:
         names = [str(key) for key in self._subject.keys]
         known = {row["name"]: row for row in (await self._connection.rows("SHOW DATABASES")).dicts()}
-        self.effect.append(str(await count(self._connection, names)))
+        found = await count(self._connection, names)
+        self.effect.append(str(found))
         if self._action.verb == "KILL_CLIENT":
-            await self._clients_of(names)
+            if found.clients or DATABASE in names:
+                await self._clients_of(names)
+            if not self.commands:
+                self.problem = self.problem or f"{self._subject} has no clients"
             return
         for name in names:
             row = known.get(name)
@@ -199,13 +205,17 @@ class _Draft:
                 self.commands.append(Command(text, name))
             return
         rows = (await self._connection.rows("SHOW CLIENTS")).dicts()
-        found = [row for row in rows if row["database"] in names]
-        if not found:
-            self.problem = f"{self._subject} has no clients"
-        self._hit(found)
+        self._hit([row for row in rows if row["database"] in names])
 
-    def _hit(self, rows: list[dict[str, Any]]) -> None:
-        for row in rows:
+    def _hit(self, found: list[dict[str, Any]]) -> None:
+        rows = [row for row in found if not self._is_fatal(row)]
+        if len(rows) < len(found):
+            left_out = plural(len(found) - len(rows), "connection")
+            self.effect.append(f"{left_out} of a console left out: {_DIES}")
+            if not rows:
+                self.problem = f"this is a connection of a console: {_DIES}"
+        # Administrators last: one of them may be ours, and nothing can be sent after that.
+        for row in sorted(rows, key=lambda row: row["database"] == DATABASE):
             self._add(row_key(row), client_text(row), _identity(row))
         active = sum(bool(row["link"]) for row in rows)
         if len(rows) > 1:
@@ -213,6 +223,12 @@ class _Draft:
         self.effect += [_described(row) for row in rows[:_SHOWN]]
         if len(rows) > _SHOWN:
             self.effect.append(f"... and {len(rows) - _SHOWN:,} more")
+
+    def _is_fatal(self, row: Row) -> bool:
+        """Whether it may be the connection that a PgBouncer would be told on to close it."""
+        if self._action.verb != "KILL_CLIENT" or self._connection.capabilities.sql:
+            return False
+        return row["database"] == DATABASE and str(row.get("application_name")).startswith(APPLICATION)
 
     async def set_a_value(self) -> None:
         name = self._arguments["key"]

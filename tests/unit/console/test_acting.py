@@ -445,6 +445,24 @@ async def test_an_error_stays_on_the_screen() -> None:
         assert not notice.markup
 
 
+async def test_escape_takes_errors_away_and_then_what_else_it_is_for() -> None:
+    """They cover rows and buttons, and not everybody has a mouse."""
+    pooler = FakePooler()
+    pooler.refuse("RESUME app", AdminError("database app is not paused"))
+    async with driven(pooler) as (console, pilot):
+        await press(pilot, *DATABASE, "space", "R")
+        await until(pilot, lambda: bool(console.screen.query("Toast.-error")))
+        await dialog(pilot, "D")
+        await press(pilot, "escape")
+        assert not isinstance(console.screen, ConfirmScreen)
+        assert messages(console)
+        await press(pilot, "escape")
+        assert messages(console) == []
+        assert "1 selected" in text(console)
+        await press(pilot, "escape")
+        assert "1 selected" not in text(console)
+
+
 async def test_a_lost_connection_is_told_and_nothing_is_sent() -> None:
     pooler = FakePooler()
     async with driven(pooler) as (console, pilot):

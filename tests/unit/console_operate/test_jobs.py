@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from tests.support.fake_admin import TARGET, FakePooler, database, table
+from tests.support.fake_admin import TARGET, FakeConnection, FakePooler, database, server, table
 from tests.unit.console_operate.conftest import POOLER
 from tui.admin.connection import AdminConnection
 from tui.admin.errors import AdminError
@@ -109,16 +109,43 @@ async def test_a_pooler_that_refuses(pooler: FakePooler) -> None:
     assert view.text == "already suspended/paused (the whole pooler is paused: RESUME it first)"
 
 
-async def test_an_answer_that_was_meant_for_another() -> None:
-    class Mixed(FakePooler):
-        async def answer(self, sql: str, connection: object) -> Reply:
-            reply = await super().answer(sql, connection)  # type: ignore[arg-type]
-            return Reply("PAUSE") if sql == "WAIT_CLOSE" else reply
+class Mixed(FakePooler):
+    """A PgBouncer, where all who wait are answered with the tag of what is complete."""
 
+    async def answer(self, sql: str, connection: FakeConnection) -> Reply:
+        reply = await super().answer(sql, connection)
+        other = {"WAIT_CLOSE": "PAUSE", "PAUSE": "WAIT_CLOSE"}
+        return Reply(other.get(reply.tag, reply.tag), reply.table)
+
+
+async def test_an_answer_that_was_meant_for_another() -> None:
     bench = Bench(Mixed())
+    bench.pooler.tables["SERVERS"] = table(server(1, close_needed=1))
     await bench.begin("WAIT_CLOSE", Subject.pooler())
+    await bench.seen("1 server to be closed")
+    bench.pooler.tables["SERVERS"] = table(server(1))
+    assert (await bench.ended()).state is State.DONE
+
+
+async def test_a_pause_that_is_answered_too_early_and_ended_by_another() -> None:
+    bench = Bench(Mixed())
+    paused(bench.pooler, "app")
+    await bench.begin("PAUSE", Subject.databases("app"))
+    await bench.seen("1 server still busy")
+    paused(bench.pooler)
     view = await bench.ended()
-    assert (view.state, view.text) == (State.FAILED, "answered PAUSE: something else was complete")
+    assert (view.state, view.text) == (State.FAILED, "PAUSE was ended by RESUME")
+
+
+async def test_a_pooler_that_is_lost_after_an_answer_that_came_too_early() -> None:
+    bench = Bench(Mixed())
+    paused(bench.pooler, "app")
+    await bench.begin("PAUSE", Subject.databases("app"))
+    await bench.seen("1 server still busy")
+    bench.pooler.stop()
+    view = await bench.ended()
+    assert view.state is State.LOST
+    assert view.text.endswith("whether it is in force is not known: connection refused")
 
 
 async def test_it_goes_on_while_it_cannot_be_watched(pooler: FakePooler) -> None:

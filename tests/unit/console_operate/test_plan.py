@@ -82,6 +82,28 @@ async def test_clients(connection: AdminConnection, pooler: FakePooler, operator
     assert pooler.commands == ["KILL_CLIENT 1", "KILL_CLIENT 3"]
 
 
+async def test_connections_of_administrators_are_killed_last(
+    pooler: FakePooler, connection: AdminConnection
+) -> None:
+    """One of them may be the one that sends this: with it gone, nobody else would be hit."""
+    pooler.tables["CLIENTS"] = table(client(1, database="pgbouncer"), client(2), client(3))
+    plan = await planned(connection, "KILL_CLIENT", Subject.clients(1, 2, 3))
+    assert texts(plan) == ["KILL_CLIENT 2", "KILL_CLIENT 3", "KILL_CLIENT 1"]
+
+
+async def test_a_pgbouncer_is_not_told_to_kill_who_tells_it() -> None:
+    pooler = FakePooler(commands=("KILL_CLIENT", "SHOW"))
+    ours = {"database": "pgbouncer", "application_name": "pooldeck - 127.0.0.1:6432"}
+    pooler.tables["CLIENTS"] = table(client(1, **ours), client(2), client(3, database="pgbouncer"))
+    connection = await pooler.connect(TARGET)
+    plan = await planned(connection, "KILL_CLIENT", Subject.clients(1, 2, 3))
+    assert texts(plan) == ["KILL_CLIENT 2", "KILL_CLIENT 3"]
+    assert plan.effect[0].startswith("1 connection of a console left out")
+    plan = await planned(connection, "KILL_CLIENT", Subject.clients(1))
+    assert plan.commands == ()
+    assert plan.problem.startswith("this is a connection of a console")
+
+
 async def test_many_clients_are_counted_and_not_listed(
     pooler: FakePooler, connection: AdminConnection
 ) -> None:
@@ -105,9 +127,14 @@ async def test_the_client_that_a_server_works_for(connection: AdminConnection) -
 
 
 async def test_all_clients_of_a_database(pooler: FakePooler, connection: AdminConnection) -> None:
+    pooler.tables["POOLS"] = table(pool("o'clock", cl_active=1), pool("pgbouncer"))
     plan = await planned(connection, "KILL_CLIENT", Subject.databases("o'clock"))
     assert texts(plan) == ["KILL_CLIENTS WHERE database = 'o''clock'"]
     assert plan.risk is Risk.NAME
+    # A name that is mistyped is no success.
+    plan = await planned(connection, "KILL_CLIENT", Subject.databases("o'click"))
+    assert (plan.problem, plan.commands) == ("database o'click has no clients", ())
+    assert texts(await planned(connection, "KILL_CLIENT", Subject.databases("pgbouncer")))
     stock = FakePooler(commands=("KILL_CLIENT", "SHOW"))
     other = await stock.connect(TARGET)
     assert texts(await planned(other, "KILL_CLIENT", Subject.databases("app"))) == [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -100,6 +102,33 @@ async def test_a_task_that_is_cancelled_takes_its_command_along() -> None:
 def test_a_code_that_the_driver_makes_up_is_not_the_poolers() -> None:
     broken = own.admin_error(asyncpg.ConnectionDoesNotExistError("connection was closed"), lost=True)
     assert (broken.message, broken.sqlstate, broken.lost) == ("connection was closed", None, True)
+
+
+async def reason(target: Target) -> str:
+    with pytest.raises(AdminError) as caught:
+        await own.open_connection(target, 1)
+    assert caught.value.lost
+    return caught.value.message
+
+
+async def test_why_there_is_no_connection(tmp_path: Path) -> None:
+    """With the pooler, and the file that is missing: a cron mail has nothing else."""
+
+    async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(8)
+        writer.close()
+
+    async with await asyncio.start_server(close, "127.0.0.1", 0) as server:
+        port = str(server.sockets[0].getsockname()[1])
+        target = Target("127.0.0.1", port, "ops")
+        assert await reason(target) == f"{target}: the connection was closed before the login"
+        tls = {"sslmode": "verify-full", "sslrootcert": "/no/such/ca.pem"}
+        assert await reason(replace(target, options=tls)) == f"{target}: /no/such/ca.pem: no such file"
+    assert await reason(target) == f"{target}: Connection refused"
+    target = Target(str(tmp_path), "6432", "ops")
+    assert await reason(target) == f"{target}: there is no such socket"
+    target = Target("no-such-host.invalid", "6432", "ops")
+    assert (await reason(target)).startswith(f"{target}: ")
 
 
 async def test_no_answer_in_time_ends_the_connection() -> None:

@@ -52,6 +52,18 @@ def test_a_limit_holds_from_its_value_on(overview: Overview, health: Health) -> 
     assert judge(overview, Limits({"cl_waiting": 2}, {"maxwait": 5})).health is health
 
 
+def test_a_pooler_that_cannot_say_whether_it_is_paused_is_not_ok() -> None:
+    old = replace(IDLE, version="PgBouncer 1.18.0", state="unknown")
+    limits = Limits({}, {"paused": 1, "maxwait": 5})
+    verdict = judge(old, limits)
+    assert verdict.health is Health.UNKNOWN
+    assert verdict.line.startswith(
+        "POOLDECK UNKNOWN - PgBouncer 1.18.0 does not say whether all of it is paused"
+    )
+    assert judge(replace(old, paused=("shop",)), limits).health is Health.CRITICAL
+    assert judge(old, Limits({}, {"maxwait": 5})).health is Health.OK
+
+
 def test_the_line_has_what_is_wrong_first_and_the_limits() -> None:
     verdict = judge(
         busy(cl_waiting=7, maxwait=5.25), Limits({"cl_waiting": 10}, {"cl_waiting": 20, "maxwait": 5})

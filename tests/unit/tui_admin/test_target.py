@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -95,6 +96,7 @@ def test_pgdatabase_is_about_another_database() -> None:
         "user=ops host",
         "connect_timeout=soon",
         "channel_binding=require",
+        "host=pool sslmode=on",
     ],
 )
 def test_what_makes_no_sense_is_refused(text: str) -> None:
@@ -182,6 +184,18 @@ def test_the_address_of_an_ini_file(ini: Callable[..., str], settings: dict[str,
 def test_a_socket_that_is_there_comes_first(ini: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / ".s.PGSQL.6432").touch()
     assert parsed(ini(listen_addr="pool", unix_socket_dir=tmp_path)).host == str(tmp_path)
+
+
+def test_who_runs_the_pooler_needs_no_password(
+    ini: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With SCRAM and no password file, an admin of the file would be refused."""
+    (tmp_path / ".s.PGSQL.6432").touch()
+    path = ini(admin_users="ops", unix_socket_dir=tmp_path)
+    assert parsed(path).user == "pgbouncer"
+    assert parsed(path, PGUSER="ops").user == "ops"
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert parsed(path).user == "ops"
 
 
 @pytest.mark.parametrize(
