@@ -1,7 +1,7 @@
 """From the SVG that Textual exports to a PNG that looks the same everywhere.
 
 An SVG names its font, and whoever shows it takes another one when that is not there: then lines break and
-columns drift. So the pictures are rendered here, with a font that has box drawing, braille and our symbols.
+columns drift. So the pictures are rendered here, with a font that has box drawing, blocks and our symbols.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A graph of the last minutes in braille: two columns and four rows of dots in each cell."""
+"""A graph of the last minutes, in blocks: each cell is a part of the time, and eight steps high."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ from tui.widgets.cells import fit, width_of
 Points: TypeAlias = Sequence[tuple[float, float | None]]
 """When and how much, the oldest first; None where nothing is known."""
 
-BRAILLE: Final = 0x2800
-_ROWS: Final = 4
-# The dots of a cell from the bottom up, of its left and its right column.
-_DOTS: Final = ((0x40, 0x04, 0x02, 0x01), (0x80, 0x20, 0x10, 0x08))
+_BLOCKS: Final = " ▁▂▃▄▅▆▇█"
+_STEPS: Final = len(_BLOCKS) - 1
 
 
 def spread(points: Points, until: float, seconds: float, slots: int, peaks: bool) -> list[float | None]:
@@ -43,37 +41,20 @@ def spread(points: Points, until: float, seconds: float, slots: int, peaks: bool
     return [None if not values else max(values) if peaks else fmean(values) for values in found]
 
 
-def braille(values: Sequence[float | None], height: int, top: float) -> list[str]:
-    """Lines of text, the uppermost first; two values to a cell. What is not known is blank, 0 is not."""
-    dots = [_height(value, height * _ROWS, top) for value in values]
-    if len(dots) % 2:
-        dots.append(0)
-    lines = []
-    for line in range(height):
-        floor = (height - 1 - line) * _ROWS
-        lines.append(
-            "".join(_cell(dots[place] - floor, dots[place + 1] - floor) for place in range(0, len(dots), 2))
-        )
-    return lines
+def blocks(values: Sequence[float | None], height: int, top: float) -> list[str]:
+    """Lines of text, the uppermost first; a cell for each value. What is not known is blank, 0 is not."""
+    heights = [_height(value, height * _STEPS, top) for value in values]
+    floors = range((height - 1) * _STEPS, -1, -_STEPS)
+    return ["".join(_BLOCKS[min(_STEPS, max(0, high - floor))] for high in heights) for floor in floors]
 
 
 def _height(value: float | None, most: int, top: float) -> int:
-    """How many dots high: a little is more than nothing, and nothing more than what is not known."""
+    """How many steps high: a little is more than nothing, and nothing more than what is not known."""
     if value is None:
         return 0
     if value <= 0 or top <= 0:
         return 1
     return min(most, max(2, round(value / top * most)))
-
-
-def _cell(left: int, right: int) -> str:
-    """A blank is a blank: some fonts draw rings for the braille one."""
-    code = _column(left, 0) + _column(right, 1)
-    return chr(BRAILLE + code) if code else " "
-
-
-def _column(dots: int, side: int) -> int:
-    return sum(_DOTS[side][: max(0, dots)])
 
 
 def round_up(value: float) -> float:
@@ -112,9 +93,9 @@ class Graph(Widget):
         width, height = self.content_size
         if width < 1 or height < 1:
             return Content("")
-        values = spread(self._points, self._until, self._seconds, 2 * width, self._peaks)
+        values = spread(self._points, self._until, self._seconds, width, self._peaks)
         most = max((value for _, value in self._points if value is not None), default=None)
-        drawn = braille(values, height - 1, round_up(most or 0.0))
+        drawn = blocks(values, height - 1, round_up(most or 0.0))
         return Content("\n").join([self._heading(most, width), *map(Content, drawn)])
 
     def _heading(self, most: float | None, width: int) -> Content:
