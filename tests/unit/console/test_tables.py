@@ -94,6 +94,17 @@ async def test_digits_in_a_filter_are_no_screens() -> None:
         assert console.current_mode == "clients"
 
 
+async def test_from_a_pool_of_a_forced_user_to_its_clients() -> None:
+    pooler = FakePooler()
+    pooler.tables["DATABASES"] = table(database("app", force_user="owner"))
+    pooler.tables["POOLS"] = table(pool("app", "owner"))
+    pooler.tables["CLIENTS"] = table(client(1, user="web", database="app"), client(2, database="reports"))
+    async with driven(pooler) as (console, pilot):
+        await press(pilot, "2", "home", "l")
+        await polled(pilot)
+        assert console.screen.query_one(SnapshotTable).view.keys == [1]
+
+
 async def test_a_wrong_filter_is_said_and_the_last_good_one_holds() -> None:
     async with driven(FakePooler()) as (console, pilot):
         await press(pilot, "3")
