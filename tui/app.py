@@ -8,7 +8,9 @@ from typing import Any, ClassVar, TypeVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.events import Key
 from textual.screen import Screen
+from textual.widgets import Input
 
 from tui.admin.errors import AdminError
 from tui.admin.overview import state_of
@@ -227,6 +229,16 @@ class Console(App[None]):
         await self._watcher.refresh()
 
     # Keys
+
+    def on_key(self, event: Key) -> None:
+        """What comes in one piece with the key that opened a field is text for it: `/Reports` is no RESUME.
+
+        A field keeps to itself what it is given; this was on its way to what had the keys before.
+        """
+        field = self.focused
+        if isinstance(field, Input) and event.is_printable and event.character is not None:
+            event.prevent_default()
+            field.insert_text_at_cursor(event.character)
 
     async def action_quit(self) -> None:
         self.run_worker(leave(self), "leave", group="leave")

@@ -19,6 +19,7 @@ from tests.conftest import PgBouncerFactory, PoolerFactory
 from tests.integration.clients import DATABASE, Background, wait_for_pool
 from tests.support.bouncer import ADMIN, ADMIN_PASSWORD, BouncerProcess
 from tests.support.certificates import Authority
+from tests.support.rawclient import RawClient, startup_message
 from tui.admin import own, stock
 from tui.admin.connection import AdminConnection, connect
 from tui.admin.errors import AdminError
@@ -95,6 +96,24 @@ async def test_rows_are_typed(process: BouncerProcess, connection: AdminConnecti
 async def test_a_table_without_rows_has_its_columns(connection: AdminConnection) -> None:
     table = await connection.rows("SHOW DNS_HOSTS")
     assert (len(table), table.columns[0]) == (0, "hostname")
+
+
+async def test_names_that_are_not_utf_8(
+    start: PoolerFactory, postgres: TemporaryPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client may call itself what it likes, and the other rows are there all the same."""
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    process = start({DATABASE: f"host=127.0.0.1 port={postgres.port}"})
+    with RawClient(process.host, process.port) as client:
+        startup = startup_message("postgres", DATABASE, application_name="bad-byte Zoë")
+        client.send(startup.replace(b"bad-byte", b"bad\xffbyte"))
+        client.read_until("Z")
+        found = await connect(target(process))
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(found.close)
+            for _ in range(2):
+                names = [row["application_name"] for row in (await found.rows("SHOW CLIENTS")).dicts()]
+                assert sorted(names) == [r"bad\xffbyte Zoë", "pooldeck"]
 
 
 async def test_commands_and_notices(connection: AdminConnection) -> None:

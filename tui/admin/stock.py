@@ -8,10 +8,12 @@ from contextlib import suppress
 from typing import Any, Final
 
 import psycopg
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
 
 from tui.admin.connection import AdminConnection
 from tui.admin.errors import AdminError
-from tui.admin.table import Notice, Reply, Table
+from tui.admin.table import Notice, Reply, Table, any_text
 from tui.admin.target import APPLICATION, Target
 
 _CANCEL_SECONDS: Final = 2.0
@@ -20,6 +22,16 @@ _TAKEN_BACK: Final = re.compile(r"\s*(pause|suspend)\s*;?\s*", re.IGNORECASE)
 
 _LAST_SECONDS: Final = 0.5
 """How long a cancelled command has time to end, before its connection is closed."""
+
+
+_TEXTS: Final = ("text", "varchar")
+
+
+class _AnyText(Loader):
+    """Text that need not be UTF-8."""
+
+    def load(self, data: Buffer) -> str:
+        return any_text(bytes(data))
 
 
 class StockConnection(AdminConnection):
@@ -75,15 +87,26 @@ class StockConnection(AdminConnection):
 
     async def _answer(self, sql: str) -> Reply:
         try:
-            # In bytes: a query that nobody has to take apart.
-            cursor = await self._connection.execute(sql.encode())
-            table = None
-            if cursor.description is not None:
-                columns = tuple(column.name for column in cursor.description)
-                table = Table(columns, await cursor.fetchall())
-            return Reply(cursor.statusmessage or "", table, tuple(self._notices))
+            try:
+                return await self._reply(sql)
+            except UnicodeDecodeError:
+                # A client has a name that is not. From now on text is loaded slower, and whatever it is.
+                for name in _TEXTS:
+                    self._connection.adapters.register_loader(name, _AnyText)
+                return await self._reply(sql)
         except psycopg.Error as error:
             raise admin_error(error, lost=self.closed) from None
+        except ValueError as error:
+            raise AdminError(f"{sql}: {error}") from None
+
+    async def _reply(self, sql: str) -> Reply:
+        # In bytes: a query that nobody has to take apart.
+        cursor = await self._connection.execute(sql.encode())
+        table = None
+        if cursor.description is not None:
+            columns = tuple(column.name for column in cursor.description)
+            table = Table(columns, await cursor.fetchall())
+        return Reply(cursor.statusmessage or "", table, tuple(self._notices))
 
     def _note(self, message: psycopg.errors.Diagnostic) -> None:
         notice = Notice(message.severity or "", message.message_primary or "", message.message_detail)
@@ -113,6 +136,8 @@ def arguments(target: Target) -> dict[str, Any]:
         "user": target.user,
         "dbname": target.database,
         "application_name": APPLICATION,
+        # Whatever PGCLIENTENCODING says: PgBouncer repeats it, and converts nothing.
+        "client_encoding": "UTF8",
     }
     if target.password is not None:
         found["password"] = target.password

@@ -56,7 +56,10 @@ class BackendScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         box = Vertical()
-        box.border_title = safe(f"Server {self._server.get('id', '')} in PostgreSQL")
+        number = self._server.get("id")  # 1.18 has none
+        box.border_title = safe(
+            "Server in PostgreSQL" if number is None else f"Server {number} in PostgreSQL"
+        )
         box.border_subtitle = "esc closes, h shows or hides texts and numbers, r asks again"
         with box, VerticalScroll():
             yield Static("Asking …", id="problem", markup=False)

@@ -21,6 +21,7 @@ from tui.screens.choose import ChooseColumns, ChooseOne
 from tui.screens.detail import RowDetail
 from tui.screens.specs import MICROSECONDS, Spec, prepared
 from tui.watch.moment import Moment
+from tui.watch.rules import is_forced
 from tui.widgets.cells import safe
 from tui.widgets.columns import plain
 from tui.widgets.filter_bar import FilterBar
@@ -307,6 +308,10 @@ class _WithConnections(TableScreen):
     connections: ClassVar[Mapping[str, str]]
     """What clients and servers have in common with a row: their column, and the row's."""
 
+    def in_common(self, place: str, row: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+        """Of `connections`, what counts for clients, or for servers."""
+        return self.connections.items()
+
     async def follow(self, row: Mapping[str, Any]) -> None:
         await self._go("clients", row)
 
@@ -319,8 +324,8 @@ class _WithConnections(TableScreen):
         await self.app.switch_mode(place)
         screen = self.app.screen
         if isinstance(screen, TableScreen):
-            texts = (condition(theirs, plain(row.get(ours))) for theirs, ours in self.connections.items())
-            screen.filter_by(" ".join(texts))
+            common = self.in_common(place, row)
+            screen.filter_by(" ".join(condition(theirs, plain(row.get(ours))) for theirs, ours in common))
 
 
 class _Linked(TableScreen):
@@ -350,6 +355,13 @@ class PoolsScreen(_WithConnections):
     rows_are = "pool"
     spec = specs.POOLS
     connections: ClassVar[Mapping[str, str]] = {"database": "database", "user": "user"}
+
+    def in_common(self, place: str, row: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+        """Where the user is forced, clients have logged in as anybody."""
+        moment = self.console.moment
+        if place == "clients" and moment is not None and is_forced(moment, row["database"], row["user"]):
+            return [("database", "database")]
+        return super().in_common(place, row)
 
 
 class ClientsScreen(_Linked):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -14,7 +14,7 @@ from tui.admin.words import counted, duration, short_duration
 from tui.watch.alerts import Alarms, Alert
 from tui.watch.history import History
 from tui.watch.moment import Moment
-from tui.watch.rules import STATES, AlertKey, pool_sizes
+from tui.watch.rules import STATES, AlertKey, is_forced, pool_sizes
 
 Pool: TypeAlias = tuple[str, str]
 """Database and user."""
@@ -67,13 +67,7 @@ class Diagnosis:
         self._holders = {pool: holders for pool, holders in self._holders.items() if pool in wanted}
         if not moment.capabilities.sql:
             return {}
-        return {
-            (database, user): (
-                f'SHOW CLIENTS WHERE database = {literal(database)} AND "user" = {literal(user)}'
-                " AND state = 'active' AND wait = 0 AND wait_us = 0 ORDER BY request_time LIMIT 1000"
-            )
-            for database, user in wanted
-        }
+        return {pool: _question(moment, *pool) for pool in wanted}
 
     def learn(self, pool: Pool, answer: Table) -> None:
         """The answer to a question."""
@@ -101,9 +95,7 @@ class Diagnosis:
         # It may be from when somebody last looked at the clients.
         if moment.at - moment.read_at["CLIENTS"] > OLD_SECONDS:
             return None
-        return _holders(
-            row for row in clients.dicts() if (row["database"], row["user"]) == key[1:] and row.get("link")
-        )
+        return _holders(row for row in _clients(moment, key, clients) if row.get("link"))
 
 
 def _pools_in_question(alarms: Alarms) -> list[Pool]:
@@ -111,6 +103,22 @@ def _pools_in_question(alarms: Alarms) -> list[Pool]:
         (alert.key.database, alert.key.user) for alert in alarms.active if alert.key.kind in _ABOUT_POOLS
     ]
     return list(dict.fromkeys(pools))[:QUESTIONS]
+
+
+def _question(moment: Moment, database: str, user: str) -> str:
+    of_user = "" if is_forced(moment, database, user) else f' AND "user" = {literal(user)}'
+    return (
+        f"SHOW CLIENTS WHERE database = {literal(database)}{of_user}"
+        " AND state = 'active' AND wait = 0 AND wait_us = 0 ORDER BY request_time LIMIT 1000"
+    )
+
+
+def _clients(moment: Moment, key: AlertKey, table: Table | None) -> Iterator[dict[str, Any]]:
+    """The rows, of clients, that are about the pool. They have the name that a client logged in with."""
+    anybody = is_forced(moment, key.database, key.user)
+    for row in () if table is None else table.dicts():
+        if row["database"] == key.database and (anybody or row["user"] == key.user):
+            yield row
 
 
 def _holders(rows: Iterable[Mapping[str, Any]]) -> Holders:
@@ -149,7 +157,7 @@ def _why_waiting(moment: Moment, history: History, key: AlertKey, holders: Holde
         return ""
     look = _Look(moment, history, pool, holders)
     # The one that has waited longest comes first.
-    wait = next((row for row in _rows(moment, "WAITS") if (row["database"], row["user"]) == key[1:]), None)
+    wait = next(_clients(moment, key, moment.table("WAITS")), None)
     return look.as_told(wait) if wait is not None else look.as_it_seems()
 
 

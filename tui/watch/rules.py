@@ -343,6 +343,12 @@ def _pools(moment: Moment) -> list[dict[str, Any]] | None:
     return [row for row in _rows(moment, "POOLS") if row["database"] != DATABASE]
 
 
+def is_forced(moment: Moment, database: str, user: str) -> bool:
+    """Whether all clients of the database share its pool of this user, whoever they have logged in as."""
+    rows = _rows(moment, "DATABASES")
+    return any(row["name"] == database and row.get("force_user") == user for row in rows)
+
+
 def pool_sizes(moment: Moment) -> dict[str, int]:
     """By database."""
     return {row["name"]: row["pool_size"] for row in _rows(moment, "DATABASES") if row.get("pool_size")}

@@ -84,7 +84,8 @@ class FilterBar(Vertical):
         self.query_one(Input).value = text
 
     def focus_input(self) -> None:
-        self.query_one(Input).focus()
+        """Take the keys at once: what is typed next is text, and no command any more."""
+        self.screen.set_focus(self.query_one(Input))
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:

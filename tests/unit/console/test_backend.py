@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.fake_admin import FakePooler, database, server, table
 from tests.unit.console.driving import driven, polled, press, settle, text
+from tui.admin.table import Table
 from tui.admin.target import Target
 from tui.profiles import ServerLogin
 from tui.watch.backend import Address, Backend, BackendError, BackendWatch, address_of
@@ -123,6 +124,19 @@ async def test_what_it_does_is_shown(watch: type[FakeWatch]) -> None:
     ):
         assert words in shown
     assert watch.closed == 1
+
+
+async def test_an_old_release_has_no_numbers(watch: type[FakeWatch]) -> None:
+    pooler = FakePooler()
+    servers = pooler.tables["SERVERS"]
+    number = servers.columns.index("id")
+    pooler.tables["SERVERS"] = Table(
+        servers.columns[:number] + servers.columns[number + 1 :],
+        [row[:number] + row[number + 1 :] for row in servers.rows],
+    )
+    shown = await seen(watch, pooler=pooler)
+    assert "Server in PostgreSQL" in shown
+    assert "None" not in shown
 
 
 async def test_texts_and_numbers_are_hidden_until_they_are_wanted(watch: type[FakeWatch]) -> None:

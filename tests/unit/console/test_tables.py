@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual.events import Key
+from textual.widgets import Input
 
 from tests.support.fake_admin import FakePooler, client, database, pool, server, table
 from tests.unit.console.driving import driven, polled, press, settle, text
@@ -92,6 +94,32 @@ async def test_digits_in_a_filter_are_no_screens() -> None:
     async with driven(FakePooler()) as (console, pilot):
         await press(pilot, "3", "slash", *"5")
         assert console.current_mode == "clients"
+
+
+async def test_from_a_pool_of_a_forced_user_to_its_clients() -> None:
+    pooler = FakePooler()
+    pooler.tables["DATABASES"] = table(database("app", force_user="owner"))
+    pooler.tables["POOLS"] = table(pool("app", "owner"))
+    pooler.tables["CLIENTS"] = table(client(1, user="web", database="app"), client(2, database="reports"))
+    async with driven(pooler) as (console, pilot):
+        await press(pilot, "2", "home", "l")
+        await polled(pilot)
+        assert console.screen.query_one(SnapshotTable).view.keys == [1]
+
+
+@pytest.mark.parametrize("screen", ["2", "9"])
+async def test_a_filter_that_comes_in_one_piece_holds_no_commands(screen: str) -> None:
+    """Over a slow line several keys come at once, and R is RESUME elsewhere."""
+    pooler = FakePooler()
+    async with driven(pooler) as (console, pilot):
+        await press(pilot, screen, "home")
+        console.post_message(Key("slash", "/"))
+        for letter in "nzR1":
+            console.post_message(Key(letter, letter))
+        await settle(pilot)
+        assert console.screen.query_one(Input).value == "nzR1"
+        assert not console.frozen
+        assert not [sql for sql in pooler.asked if not sql.startswith(("SHOW", "SELECT"))]
 
 
 async def test_a_wrong_filter_is_said_and_the_last_good_one_holds() -> None:

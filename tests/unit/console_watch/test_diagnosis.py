@@ -89,6 +89,33 @@ def test_an_application_that_holds_transactions() -> None:
     )
 
 
+FORCED = database(force_user="web")
+"""All clients of the database go to the server as `web`, and log in as somebody else."""
+
+
+def test_clients_of_a_forced_user_are_those_of_its_pool() -> None:
+    watch = Watch()
+    waits = wait("pool full", user="ana", holder_user="ana", holder_state="idle in transaction")
+    watch.see(3, POOLS=table(pool(**FULL)), WAITS=waits, DATABASES=table(FORCED))
+    (question,) = watch.lookout.questions().values()
+    assert question == QUESTION.replace(" AND \"user\" = 'web'", "")
+    watch.lookout.learn(("app", "web"), idle(*range(100, 118)))
+    assert watch.why() == (
+        "app holds transactions: 18 of 20 servers idle in transaction, oldest 41 s,"
+        " client 127 user ana from 10.0.0.7"
+    )
+
+
+def test_clients_of_a_forced_user_of_a_stock_pooler() -> None:
+    watch = Watch(STOCK)
+    clients = table(*(client(number, user="ana", link="0x1") for number in range(18)))
+    full = {"POOLS": table(pool(**FULL)), "DATABASES": table(FORCED), "LISTS": pairs(("list", "items"), {})}
+    watch.see(3, CLIENTS=clients, **full)
+    assert watch.why().startswith(
+        "app holds transactions: 18 of 20 servers idle in transaction, oldest since"
+    )
+
+
 def test_before_the_clients_were_asked_for_nobody_knows_how_many() -> None:
     watch = Watch()
     watch.pool(tables={"WAITS": wait("pool full", holder_state="idle in transaction")})

@@ -247,6 +247,7 @@ def test_libpq_is_told_what_the_target_says() -> None:
     assert told == {
         "host": "one,two",
         "port": "1,2",
+        "client_encoding": "UTF8",
         "user": "ops",
         "password": "x",
         "dbname": "pgbouncer",
