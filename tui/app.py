@@ -280,6 +280,14 @@ class Console(App[None]):
 
     def action_act(self, verb: str) -> None:
         """Do something to what is selected, once somebody has agreed to it."""
+        screen = self._screen_below()
+        if screen is not None and self.desk.is_about_rows(verb) and screen.lost_its_rows():
+            self.notify(
+                "What was chosen is gone. See where the cursor is now; the same key again acts there.",
+                severity="warning",
+                markup=False,
+            )
+            return
         rows_are, rows, notes = self._selected()
         self.desk.act(verb, rows_are, rows, notes)
 

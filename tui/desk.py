@@ -155,7 +155,11 @@ class Desk:
 
     def _for(self, action: Action, subject: Subject | None) -> Subject | None:
         """What is for nothing but the pooler is for it wherever one is."""
-        return Subject.pooler() if action.scopes.keys() == {Kind.POOLER} else subject
+        return subject if self.is_about_rows(action.verb) else Subject.pooler()
+
+    def is_about_rows(self, verb: str) -> bool:
+        """Whether it matters what is selected."""
+        return BY_VERB[verb].scopes.keys() != {Kind.POOLER}
 
     def act(self, verb: str, rows_are: str, rows: Sequence[Mapping[str, Any]], notes: Iterable[str]) -> None:
         """A key or a button: do it to what is selected, after asking."""

@@ -101,6 +101,13 @@ class ConsoleScreen(Screen[None]):
         """The rows that an action would be about: those that are selected, or else the one of the cursor."""
         return []
 
+    def lost_its_rows(self) -> bool:
+        """Whether what was chosen has gone since, so that the next key may only show where it would act.
+
+        Said once.
+        """
+        return False
+
     def selection_notes(self) -> list[str]:
         """What somebody who acts on them should know, a sentence each."""
         return []

@@ -39,7 +39,7 @@ class ConfirmScreen(ModalScreen[bool]):
     ConfirmScreen Static { height: auto; }
     ConfirmScreen #command { color: $text-accent; }
     ConfirmScreen #undo, ConfirmScreen #frozen { color: $text-muted; }
-    ConfirmScreen Input, ConfirmScreen Input:focus { background: $boost; }
+    ConfirmScreen Input, ConfirmScreen Input:focus { background: $foreground 15%; }
     ConfirmScreen Horizontal { height: auto; align-horizontal: right; padding-top: 1; }
     ConfirmScreen.-low Horizontal { padding-top: 0; }
     ConfirmScreen Button { margin-left: 2; }

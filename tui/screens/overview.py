@@ -246,6 +246,9 @@ class OverviewScreen(ConsoleScreen):
         pools = None if moment is None else moment.table("POOLS")
         return [row for row in (pools.dicts() if pools else ()) if (row["database"], row["user"]) in keys]
 
+    def lost_its_rows(self) -> bool:
+        return self.query_one(SnapshotTable).settle()
+
     @on(SnapshotTable.RowActivated)
     async def _open(self, event: SnapshotTable.RowActivated) -> None:
         if isinstance(event.key, tuple):

@@ -175,6 +175,9 @@ class TableScreen(ConsoleScreen):
         key = None if self._grouped else self.query_one(SnapshotTable).cursor_key
         return None if key is None else self.row(key)
 
+    def lost_its_rows(self) -> bool:
+        return not self._grouped and self.query_one(SnapshotTable).settle()
+
     def selection_notes(self) -> list[str]:
         hidden = 0 if self._grouped else self.query_one(SnapshotTable).hidden_selected
         return [f"{hidden} of the selected are hidden by the filter."] if hidden else []

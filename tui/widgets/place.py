@@ -11,13 +11,16 @@ class Place:
 
     There is no cursor before the first move: until then the top rows are watched, whichever they are. From
     then on the cursor belongs to its row, and leaves it only when told or when the view has that row no more.
+    In that case it is `adrift` until the next move: nobody has chosen the row that it is on. Neither has who
+    selected rows of which none is left.
     """
 
-    __slots__ = ("_trail", "cursor", "selected", "view")
+    __slots__ = ("_trail", "adrift", "cursor", "selected", "view")
 
     def __init__(self, view: View) -> None:
         self.view = view
         self.cursor: Key | None = None
+        self.adrift = False
         # Replaced, never changed: who was told of it can see by identity that it is another.
         self.selected: frozenset[Key] = frozenset()
         # The rows that the cursor passed over while selecting, and whether each was selected before.
@@ -40,12 +43,14 @@ class Place:
         very top without a cursor in sight stays there. Selected rows are forgotten when they are no more, not
         when a filter hides them.
         """
-        old, position = self.view, self.position
+        old, position, chosen = self.view, self.position, self.cursor
         anchor = self._anchor(view, top, height)
         self.view = view
         self.cursor = None if position is None else _survivor(old, view, position)
+        self.adrift |= chosen is not None and chosen not in view.snapshot
         if not all(key in view.snapshot for key in self.selected):
             self.selected = frozenset(key for key in self.selected if key in view.snapshot)
+            self.adrift |= not self.selected
         self._trail = [(key, before) for key, before in self._trail if key in view]
         lowest = max(0, len(view) - height)
         if anchor is None:
@@ -70,6 +75,7 @@ class Place:
         self._put(position)
 
     def _put(self, position: int) -> None:
+        self.adrift = False
         if len(self.view):
             self.cursor = self.view.keys[min(max(0, position), len(self.view) - 1)]
 
@@ -104,6 +110,7 @@ class Place:
     def toggle(self) -> None:
         if self.cursor is not None:
             self.selected ^= {self.cursor}
+            self.adrift = False
             self._trail = []
 
     def select_all(self) -> None:
@@ -114,6 +121,7 @@ class Place:
     def clear(self) -> bool:
         """Forget the selection, or else the cursor; False when there was neither."""
         self._trail = []
+        self.adrift = False
         if self.selected:
             self.selected = frozenset()
             return True

@@ -157,6 +157,14 @@ class SnapshotTable(ScrollView, can_focus=True):
         """How many of them the filter hides: who acts on them should be told."""
         return self._place.hidden
 
+    def settle(self) -> bool:
+        """Whether the rows that were chosen have gone from under the cursor; said once, then it is taken to
+        be where it should.
+        """
+        adrift = self._place.adrift and not self.selected_keys
+        self._place.adrift = False
+        return adrift
+
     @property
     def page(self) -> int:
         """How many rows fit the screen."""

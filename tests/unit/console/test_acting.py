@@ -81,6 +81,21 @@ async def test_a_database_that_has_to_be_typed(key: str, name: str, command: str
         assert [entry.command for entry in console.desk.operator.journal.entries] == [command]
 
 
+async def test_a_key_does_nothing_to_the_neighbour_of_a_row_that_has_gone() -> None:
+    pooler = FakePooler()
+    pooler.tables["DATABASES"] = table(database("app"), database("reports"))
+    async with driven(pooler) as (console, pilot):
+        await press(pilot, *DATABASE)
+        pooler.tables["DATABASES"] = table(database("reports"))
+        await polled(pilot)
+        await press(pilot, "R")
+        assert pooler.commands == []
+        assert "gone" in messages(console)[-1][1]
+        await dialog(pilot, "L")  # for the pooler, whatever is chosen
+        await press(pilot, "escape", "R")
+        assert pooler.commands == ["RESUME reports"]
+
+
 @pytest.mark.parametrize(("key", "command"), [("R", "RESUME app"), ("E", "ENABLE app")])
 async def test_what_only_helps_is_done_at_once(key: str, command: str) -> None:
     pooler = FakePooler()

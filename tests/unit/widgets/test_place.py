@@ -97,6 +97,31 @@ def test_selected_rows_stay_selected_while_they_are_there(
         assert place.selected == left
 
 
+def test_nobody_has_chosen_the_row_that_the_cursor_is_swept_to() -> None:
+    place = at(Place(view(range(10))), 3)
+    place.replace(view(range(10), filter="id < 3"), 0, HEIGHT)
+    place.replace(view(range(10)), 0, HEIGHT)
+    assert not place.adrift  # it was hidden, not gone
+    at(place, 3)
+    place.replace(view([0, 1, 2, 4]), 0, HEIGHT)
+    assert (place.cursor, place.adrift) == (4, True)
+    place.replace(view([0, 1, 2, 3, 4]), 0, HEIGHT)
+    assert (place.cursor, place.adrift) == (4, True)
+    assert (at(place, 3).cursor, place.adrift) == (3, False)
+
+
+def test_nobody_has_chosen_the_cursor_in_place_of_a_selection_that_is_gone() -> None:
+    place = at(Place(view(range(10))), 3)
+    place.toggle()
+    at(place, 5)
+    place.toggle()
+    place.replace(view([5, 6, 7]), 0, HEIGHT)
+    assert not place.adrift
+    at(place, 7)
+    place.replace(view([6, 7]), 0, HEIGHT)
+    assert (place.cursor, place.adrift) == (7, True)
+
+
 def test_a_filter_hides_selected_rows_and_forgets_none() -> None:
     place = Place(view(range(10)))
     place.select_all()
