@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeAlias
+import signal
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeAlias
 
 import typer
 
@@ -27,13 +28,44 @@ def run(target: str | None, work: Work, timeout: float = CONNECT_SECONDS) -> int
     `timeout`, in seconds, is for connecting and for each query.
     """
     try:
-        return asyncio.run(connected(target, work, timeout))
+        return asyncio.run(_until_ended(connected(target, work, timeout)))
     except TargetError as error:
         return failed(str(error), USAGE)
     except AdminError as error:
         return failed(text_of(error), UNREACHABLE if error.lost else REFUSED)
     except KeyboardInterrupt:
         return INTERRUPTED
+    except _Ended as ended:
+        return 128 + ended.number
+
+
+class _Ended(Exception):
+    """A signal has ended it, after what was under way was given up."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(number.name)
+        self.number = number
+
+
+async def _until_ended(work: Coroutine[Any, Any, int]) -> int:
+    """What ends a script, or the terminal that it runs on, lets go of a PAUSE as Ctrl-C does."""
+    task = asyncio.ensure_future(work)
+    seen: list[signal.Signals] = []
+
+    def end(number: signal.Signals) -> None:
+        seen.append(number)
+        task.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # What was started to outlive its terminal does.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(number, end, number)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if seen:
+            raise _Ended(seen[0]) from None
+        raise
 
 
 async def connected(target: str | None, work: Work, timeout: float) -> int:

@@ -155,8 +155,10 @@ def test_a_pause_that_is_late_is_taken_back(process: BouncerProcess, shell: Shel
         client.execute("SELECT 1")
 
 
-def interrupted(shell: Shell, process: BouncerProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Begin it, and press Ctrl-C once the pooler has got it."""
+def interrupted(
+    shell: Shell, process: BouncerProcess, *arguments: str, by: signal.Signals = signal.SIGINT
+) -> subprocess.CompletedProcess[str]:
+    """Begin it, and end it, by Ctrl-C if nothing else is said, once the pooler has got it."""
     with subprocess.Popen(
         [sys.executable, "-P", "-m", "cli.main", *arguments],
         stdout=subprocess.PIPE,
@@ -165,16 +167,19 @@ def interrupted(shell: Shell, process: BouncerProcess, *arguments: str) -> subpr
         env=shell.environ,
     ) as running:
         process.wait_for_log("command issued")
-        running.send_signal(signal.SIGINT)
+        running.send_signal(by)
         stdout, stderr = running.communicate(timeout=50)
         return subprocess.CompletedProcess([], running.returncode, stdout, stderr)
 
 
-def test_a_pause_that_is_interrupted_is_taken_back(process: BouncerProcess, shell: Shell) -> None:
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_pause_that_is_interrupted_is_taken_back(
+    process: BouncerProcess, shell: Shell, by: signal.Signals
+) -> None:
     with process.connect(DATABASE) as client:
         client.execute("BEGIN")
-        done = interrupted(shell, process, "pause", DATABASE, "--yes")
-        assert (done.returncode, done.stdout) == (130, ""), done.stderr
+        done = interrupted(shell, process, "pause", DATABASE, "--yes", by=by)
+        assert (done.returncode, done.stdout) == (128 + by, ""), done.stderr
         assert "taken back by RESUME" in done.stderr
         assert marked(process, "paused") == []
         client.execute("COMMIT")
