@@ -185,7 +185,7 @@ def _each(codes: Sequence[int], count: int) -> tuple[int, ...]:
 
 def _text(value: object) -> bytes:
     """Bytes are text that is encoded already."""
-    return value if isinstance(value, bytes) else messages.encode(str(value))
+    return value if isinstance(value, bytes) else messages.legible(str(value))
 
 
 def _identity(text: str) -> object:

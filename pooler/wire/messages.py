@@ -2,6 +2,7 @@
 Formats").
 """
 
+import codecs
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from struct import Struct
@@ -48,6 +49,24 @@ _TYPE_SIZES: Final = {INT4: 4, INT8: 8, TEXT: -1, NUMERIC: -1, BYTEA: -1, BOOL: 
 def encode(text: str) -> bytes:
     """Text as it goes over the wire: UTF-8, and bytes that never were UTF-8 as they came."""
     return text.encode("utf-8", "surrogateescape")
+
+
+def legible(text: str) -> bytes:
+    """Text for a reader who was promised UTF-8: a byte that never was UTF-8 stands as `\\xff`, as PostgreSQL
+    itself shows such an application_name.
+    """
+    return text.encode("utf-8", _LEGIBLE)
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    left = error.object[error.start : error.end]
+    return "".join(f"\\x{ord(letter) & 0xFF:02x}" for letter in left), error.end
+
+
+_LEGIBLE: Final = "pooldeck-legible"
+codecs.register_error(_LEGIBLE, _escaped)
 
 
 def decode(raw: bytes) -> str:
@@ -179,7 +198,7 @@ def data_row(values: Iterable[object]) -> bytes:
         if value is None:
             cells.append(b"\xff\xff\xff\xff")
         else:
-            raw = value if isinstance(value, bytes) else encode(str(value))
+            raw = value if isinstance(value, bytes) else legible(str(value))
             cells.append(_INT32.pack(len(raw)) + raw)
     return message(b"D", _INT16.pack(len(cells)), *cells)
 

@@ -66,6 +66,15 @@ async def test_asyncpg_reads_typed_rows(connection: Any) -> None:
     assert {row["name"] for row in await prepared.fetch()} == {DATABASE, "pgbouncer"}
 
 
+async def test_asyncpg_reads_names_that_are_not_utf_8(connection: Any, process: PoolerProcess) -> None:
+    with RawClient(process.host, process.port) as client:
+        startup = startup_message("postgres", DATABASE, application_name="bad-byte")
+        client.send(startup.replace(b"bad-byte", b"bad\xffbyte"))
+        client.read_until("Z")
+        for query in ("SHOW CLIENTS", "SELECT * FROM clients WHERE application_name LIKE 'bad%'"):
+            assert r"bad\xffbyte" in [row["application_name"] for row in await connection.fetch(query)]
+
+
 async def test_asyncpg_pauses_and_resumes(connection: Any, process: PoolerProcess) -> None:
     assert await connection.fetch(f"PAUSE {DATABASE}") == []
     assert _paused(process)

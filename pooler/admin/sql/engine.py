@@ -24,7 +24,7 @@ from pooler.admin.sql.values import (
     to_timestamp,
 )
 from pooler.admin.tables import SHOW_TABLES
-from pooler.wire.messages import BYTEA, INT4, INT8, NUMERIC, TEXT, encode
+from pooler.wire.messages import BYTEA, INT4, INT8, NUMERIC, TEXT, legible
 
 TIME_LIMIT: Final = 0.8
 """Seconds that a query may take once its tables are filled."""
@@ -278,9 +278,9 @@ def _authorize(action: int, first: str | None, second: str | None, *_: object) -
 
 
 def _storable(value: object) -> Value:
-    """As sqlite takes it: without bytes that never were UTF-8, and with 64 bits of a number."""
+    """As sqlite takes it: text as it is shown, and 64 bits of a number."""
     if isinstance(value, str):
-        return value if value.isascii() else encode(value).decode("utf-8", "replace")
+        return value if value.isascii() else legible(value).decode()
     if value is None or isinstance(value, (float, bytes)):
         return value
     if isinstance(value, int):

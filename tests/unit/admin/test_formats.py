@@ -32,6 +32,7 @@ def decoded(oid: int, raw: bytes, code: int) -> object:
         (INT2, 5, b"5", "0005"),
         (OID, 4294967295, b"4294967295", "ffffffff"),
         (TEXT, "grüße", "grüße".encode(), "6772c3bcc39f65"),
+        (TEXT, "bad\udcff byte", b"bad\\xff byte", b"bad\\xff byte".hex()),
         (VARCHAR, "v", b"v", "76"),
         (NAME, "n", b"n", "6e"),
         (BOOL, True, b"t", "01"),
