@@ -143,6 +143,7 @@ class Console(App[None]):
             link=self.link,
             moment=self.moment,
             state=self._pooler_state(),
+            silence=self._watcher.silence,
         )
 
     def _pooler_state(self) -> str:

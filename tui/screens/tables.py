@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from textual import on
+from textual import on, work
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import Static
@@ -110,8 +110,9 @@ class TableScreen(ConsoleScreen):
 
     def _refresh(self) -> None:
         """Take rows apart, sort and filter them: on a thread, since there may be 40,000 of them."""
-        self.run_worker(self._rearrange(), "arrange", group="arrange", exclusive=True)
+        self._rearrange()
 
+    @work(group="arrange", exclusive=True)
     async def _rearrange(self) -> None:
         table = self._table
         if table is None:

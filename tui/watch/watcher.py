@@ -40,6 +40,12 @@ class Watcher:
         self._tell = tell
         self._poked = asyncio.Event()
         self._turn = asyncio.Lock()
+        self._asked_at: float | None = None
+
+    @property
+    def silence(self) -> float:
+        """For how many seconds the pooler has owed an answer."""
+        return 0.0 if self._asked_at is None else self._clock.seconds() - self._asked_at
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -73,11 +79,14 @@ class Watcher:
     async def _poll(self, *, at_once: bool) -> None:
         async with self._turn:
             wanted = self._wanted()
+            self._asked_at = self._clock.seconds()
             try:
                 moment = await self._thread.run(lambda: self._feed.poll(wanted, at_once=at_once))
             except AdminError as error:
                 self._failed(error)
                 return
+            finally:
+                self._asked_at = None
             if self.link.state is not State.LIVE:
                 self._change(Link(State.LIVE, self._clock.seconds()))
             self._show(moment)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from textual.color import Color
 from textual.content import Content
@@ -64,6 +65,9 @@ _MARKS = {
     State.REFUSED: ("✖ refused", "$text-error bold"),
 }
 
+SILENT_SECONDS: Final = 3.0
+"""After which what is shown is not called live any more; the connection is given up later."""
+
 
 @dataclass(frozen=True, slots=True)
 class Heading:
@@ -76,6 +80,17 @@ class Heading:
     moment: Moment | None
     state: str = ""
     """Of the pooler: active, paused, suspended."""
+    silence: float = 0.0
+    """Seconds for which the pooler has owed an answer."""
+
+    @property
+    def mark(self) -> tuple[str, str]:
+        """How the connection is, and the style for it."""
+        if self.frozen:
+            return "❄ frozen", "$text-accent bold"
+        if self.link.state is State.LIVE and self.silence >= SILENT_SECONDS:
+            return f"▲ no answer for {duration(self.silence)}", "$text-warning bold"
+        return _MARKS[self.link.state]
 
 
 class TitleBar(Static):
@@ -97,7 +112,7 @@ class TitleBar(Static):
 
     def show(self, heading: Heading) -> None:
         """Repaint for another heading."""
-        mark, style = ("❄ frozen", "$text-accent bold") if heading.frozen else _MARKS[heading.link.state]
+        mark, style = heading.mark
         if not self._muted:
             style = "bold"
         parts: list[tuple[str, str]] = [(mark, style), ("  ", ""), (safe(heading.title), "bold")]

@@ -207,6 +207,19 @@ async def test_polls_follow_each_other_by_themselves(thread: AdminThread) -> Non
     assert [link.state for link in seen.links] == [State.LIVE]
 
 
+async def test_a_pooler_that_does_not_answer_is_silent(thread: AdminThread) -> None:
+    pooler, ticks = FakePooler(), Ticks()
+    began = pooler.hold("SHOW POOLS")
+    seen = Seen(thread, pooler, None, ticks)
+    asking = asyncio.create_task(seen.watcher.refresh())
+    await asyncio.to_thread(began.wait)
+    ticks.now += 4
+    assert seen.watcher.silence == 4
+    pooler.release("SHOW POOLS")
+    await asking
+    assert seen.watcher.silence == 0
+
+
 async def test_who_looks_elsewhere_does_not_wait_for_the_next_poll(thread: AdminThread) -> None:
     seen = Seen(thread, FakePooler(), 3600, Ticks())
     running = asyncio.create_task(seen.watcher.run())

@@ -10,8 +10,8 @@ from tests.support.fake_admin import FakePooler, pairs, table
 from tests.unit.console.driving import driven, polled, press, text
 from tui.admin.errors import AdminError
 from tui.themes import THEMES
-from tui.watch.link import State
-from tui.widgets.frame import TitleBar
+from tui.watch.link import Link, State
+from tui.widgets.frame import Heading, TitleBar
 
 REFUSED = AdminError('password authentication failed for user "ops"', sqlstate="28P01", lost=True)
 
@@ -47,6 +47,23 @@ async def test_a_paused_pooler_says_so_on_every_screen() -> None:
     async with driven(pooler) as (console, pilot):
         await press(pilot, "6")
         assert "▲ PAUSED" in text(console).splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("state", "silence", "frozen", "mark"),
+    [
+        (State.LIVE, 0.0, False, "● live"),
+        (State.LIVE, 2.9, False, "● live"),
+        (State.LIVE, 4.0, False, "▲ no answer for 4 s"),
+        (State.LIVE, 4.0, True, "❄ frozen"),
+        (State.CONNECTING, 4.0, False, "◌ connecting"),
+    ],
+)
+def test_what_is_not_answered_for_long_is_not_called_live(
+    state: State, silence: float, frozen: bool, mark: str
+) -> None:
+    heading = Heading("title", False, frozen, Link(state, 0.0), None, silence=silence)
+    assert heading.mark[0] == mark
 
 
 async def test_a_lost_connection_keeps_what_was_seen_and_comes_back() -> None:
