@@ -229,7 +229,8 @@ def main() -> None:
         from cli.scripts.session import UNREACHABLE, failed
 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(failed(f"standard output: {error.strerror or error}", UNREACHABLE))
+        name = error.filename or "standard output"
+        sys.exit(failed(f"{name}: {error.strerror or error}", UNREACHABLE))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from tui.screens.editor import EditorScreen
 from tui.screens.help import HelpScreen
 from tui.screens.registry import SCREENS
 from tui.settings import ConsoleSettings
+from tui.terminal import go_on_only_after_a_stop
 from tui.themes import DARK, THEMES
 from tui.watch.diagnosis import Pool
 from tui.watch.feed import Feed
@@ -153,6 +154,7 @@ class Console(App[None]):
     # Polling
 
     def on_mount(self) -> None:
+        go_on_only_after_a_stop()
         self._thread.start()
         self.run_worker(self._watcher.run(), "watcher", exit_on_error=True)
         if self.settings.interval is not None:

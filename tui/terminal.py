@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Final
@@ -23,7 +24,8 @@ class TerminalWatch:
     none, and a read from a terminal that is gone returns at once, for ever.
 
     `leave` tells the application to end; it is called on the thread. If the process is still there
-    END_SECONDS later, it ends with the same exit code as otherwise.
+    END_SECONDS later, it ends with the same exit code as otherwise, also where the application has ended and
+    something that it has left behind has not.
     """
 
     def __init__(self, leave: Callable[[], None], *, seconds: float = END_SECONDS) -> None:
@@ -31,7 +33,6 @@ class TerminalWatch:
         self._seconds = seconds
         self._reader, self._writer = os.pipe()
         self._thread = threading.Thread(target=self._watch, name="terminal", daemon=True)
-        self._over = threading.Event()
         self.exit_code: int | None = None
         """128 and the number of the signal, or of SIGHUP; None as long as nothing has happened."""
 
@@ -40,12 +41,10 @@ class TerminalWatch:
         self._thread.start()
 
     def stop(self) -> None:
-        """The application has ended."""
-        self._over.set()
+        """The application has ended; if it was told to, the process has to end in time as well."""
         os.write(self._writer, b"\0")
-        self._thread.join()
-        os.close(self._reader)
-        os.close(self._writer)
+        if self.exit_code is None:
+            self._thread.join()
 
     def on_signal(self, number: int, frame: FrameType | None = None) -> None:
         """End because of a signal; fit to be a signal handler."""
@@ -62,8 +61,32 @@ class TerminalWatch:
         self.exit_code = 128 + number
         _let_go_of_terminal()
         self._leave()
-        if not self._over.wait(self._seconds):
-            os._exit(self.exit_code)
+        time.sleep(self._seconds)
+        os._exit(self.exit_code)
+
+
+def go_on_only_after_a_stop() -> None:
+    """Let Textual take a SIGCONT for the end of a stop only where there was one.
+
+    Whoever loses the terminal gets SIGHUP and SIGCONT, and anybody may send the latter. Textual would begin
+    again without having ended, and of its two threads for keys one would never end.
+    """
+    stop, go_on = signal.getsignal(signal.SIGTSTP), signal.getsignal(signal.SIGCONT)
+    if not callable(stop) or not callable(go_on):
+        return
+    stops: list[int] = []
+
+    def on_stop(number: int, frame: FrameType | None) -> None:
+        stops.append(number)
+        stop(number, frame)
+
+    def on_continue(number: int, frame: FrameType | None) -> None:
+        if stops:
+            stops.clear()
+            go_on(number, frame)
+
+    signal.signal(signal.SIGTSTP, on_stop)
+    signal.signal(signal.SIGCONT, on_continue)
 
 
 def _let_go_of_terminal() -> None:

@@ -109,6 +109,28 @@ def test_sigterm_ends_it_and_leaves_the_terminal_as_it_was(process: PoolerProces
         assert terminal.is_as_before
 
 
+def test_to_go_on_without_a_stop_is_nothing(process: PoolerProcess, tmp_path: Path) -> None:
+    with started(tmp_path, process.dsn("pgbouncer", user=ADMIN)) as terminal:
+        terminal.expect("live")
+        terminal.process.send_signal(signal.SIGCONT)
+        terminal.send("q")
+        assert terminal.wait() == 0
+        assert terminal.is_as_before
+
+
+def test_it_goes_on_after_a_stop(process: PoolerProcess, tmp_path: Path) -> None:
+    with started(tmp_path, process.dsn("pgbouncer", user=ADMIN)) as terminal:
+        terminal.expect("live")
+        terminal.process.send_signal(signal.SIGTSTP)
+        _, status = os.waitpid(terminal.process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        terminal.process.send_signal(signal.SIGCONT)
+        terminal.expect("live")
+        terminal.send("q")
+        assert terminal.wait() == 0
+        assert terminal.is_as_before
+
+
 def test_it_ends_with_its_terminal(process: PoolerProcess, tmp_path: Path) -> None:
     with started(tmp_path, process.dsn("pgbouncer", user=ADMIN)) as terminal:
         terminal.expect("live")

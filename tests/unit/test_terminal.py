@@ -25,6 +25,7 @@ print("started", flush=True)
 while not leave.wait(0.01):
     pass
 watch.stop()
+threading.Thread(target=threading.Event().wait, daemon={ends}).start()
 print("x" * 100_000, file=sys.__stderr__, flush=True)
 sys.exit(watch.exit_code)
 """
@@ -32,11 +33,11 @@ sys.exit(watch.exit_code)
 
 @contextmanager
 def on_a_terminal(
-    *, leave: str = "leave.set", seconds: float = 60, on_hangup: str = "watch.on_signal"
+    *, leave: str = "leave.set", seconds: float = 60, on_hangup: str = "watch.on_signal", ends: bool = True
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """The program, once it watches, and the other side of its terminal."""
     master, slave = pty.openpty()
-    program = PROGRAM.format(leave=leave, seconds=seconds, on_hangup=on_hangup)
+    program = PROGRAM.format(leave=leave, seconds=seconds, on_hangup=on_hangup, ends=ends)
     process = subprocess.Popen(
         [sys.executable, "-c", program], stdin=slave, stdout=slave, stderr=slave, start_new_session=True
     )
@@ -77,8 +78,14 @@ def test_an_application_that_hangs_is_not_waited_for() -> None:
         assert process.wait(20) == 129
 
 
+def test_what_an_application_leaves_behind_is_not_waited_for() -> None:
+    with on_a_terminal(seconds=0.1, ends=False) as (process, master):
+        os.close(master)
+        assert process.wait(20) == 129
+
+
 def test_a_pipe_that_is_closed_counts_too() -> None:
-    program = PROGRAM.format(leave="leave.set", seconds=60, on_hangup="signal.SIG_DFL")
+    program = PROGRAM.format(leave="leave.set", seconds=60, on_hangup="signal.SIG_DFL", ends=True)
     with subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
