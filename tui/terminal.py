@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import signal
@@ -69,24 +70,28 @@ def go_on_only_after_a_stop() -> None:
     """Let Textual take a SIGCONT for the end of a stop only where there was one.
 
     Whoever loses the terminal gets SIGHUP and SIGCONT, and anybody may send the latter. Textual would begin
-    again without having ended, and of its two threads for keys one would never end.
+    again without having ended, and of its two threads for keys one would never end. Both are done between two
+    callbacks of the running loop: a signal handler would wait for locks that the code under it may hold.
     """
     stop, go_on = signal.getsignal(signal.SIGTSTP), signal.getsignal(signal.SIGCONT)
     if not callable(stop) or not callable(go_on):
         return
-    stops: list[int] = []
+    stopped = False
 
-    def on_stop(number: int, frame: FrameType | None) -> None:
-        stops.append(number)
-        stop(number, frame)
+    def on_stop() -> None:
+        nonlocal stopped
+        stopped = True
+        stop(signal.SIGTSTP, None)
 
-    def on_continue(number: int, frame: FrameType | None) -> None:
-        if stops:
-            stops.clear()
-            go_on(number, frame)
+    def on_continue() -> None:
+        nonlocal stopped
+        if stopped:
+            stopped = False
+            go_on(signal.SIGCONT, None)
 
-    signal.signal(signal.SIGTSTP, on_stop)
-    signal.signal(signal.SIGCONT, on_continue)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTSTP, on_stop)
+    loop.add_signal_handler(signal.SIGCONT, on_continue)
 
 
 def _let_go_of_terminal() -> None:

@@ -122,8 +122,7 @@ def test_it_goes_on_after_a_stop(process: PoolerProcess, tmp_path: Path) -> None
     with started(tmp_path, process.dsn("pgbouncer", user=ADMIN)) as terminal:
         terminal.expect("live")
         terminal.process.send_signal(signal.SIGTSTP)
-        _, status = os.waitpid(terminal.process.pid, os.WUNTRACED)
-        assert os.WIFSTOPPED(status)
+        terminal.wait_for_stop()
         terminal.process.send_signal(signal.SIGCONT)
         terminal.expect("live")
         terminal.send("q")

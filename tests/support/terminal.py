@@ -84,6 +84,17 @@ class Terminal:
             pass
         return self.process.returncode
 
+    def wait_for_stop(self, seconds: float = 30.0) -> None:
+        """Return when the program has been stopped. Raises TimeoutError."""
+        deadline = time.monotonic() + seconds
+        while True:
+            found, status = os.waitpid(self.process.pid, os.WUNTRACED | os.WNOHANG)
+            if found:
+                assert os.WIFSTOPPED(status), status
+                return
+            if not self._read(time.monotonic() + 0.1) and time.monotonic() > deadline:
+                raise TimeoutError(f"not stopped:\n{self.text[-3000:]}")
+
     @property
     def is_as_before(self) -> bool:
         """Whether the modes are what they were, the alternate screen is left and the cursor shown."""
