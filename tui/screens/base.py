@@ -44,6 +44,9 @@ class ConsoleScreen(Screen[None]):
     ConsoleScreen.-stale > #body { opacity: 60%; }
     """
 
+    # Textual would give it to the field of the filter first, which would take keys that come in that moment.
+    AUTO_FOCUS = ""
+
     place: ClassVar[str] = ""
     """Its name in PLACES."""
     wants: ClassVar[frozenset[str]] = frozenset()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 from textual.color import Color
+from textual.events import Key
 from textual.filter import Monochrome
 
 from tests.support.fake_admin import FakePooler, pairs, table
-from tests.unit.console.driving import driven, polled, press, text
+from tests.unit.console.driving import driven, polled, press, text, until
 from tui.admin.errors import AdminError
 from tui.themes import THEMES
 from tui.watch.link import Link, State
@@ -64,6 +65,14 @@ def test_what_is_not_answered_for_long_is_not_called_live(
 ) -> None:
     heading = Heading("title", False, frozen, Link(state, 0.0), None, silence=silence)
     assert heading.mark[0] == mark
+
+
+@pytest.mark.parametrize("key", ["2", "3", "9", "0"])
+async def test_a_key_right_behind_that_of_a_screen_counts(key: str) -> None:
+    async with driven(FakePooler()) as (console, pilot):
+        for pressed in (key, "z"):
+            console.post_message(Key(pressed, pressed))
+        await until(pilot, lambda: console.frozen)
 
 
 async def test_a_lost_connection_keeps_what_was_seen_and_comes_back() -> None:
