@@ -391,7 +391,7 @@ class ServerConnection(PreparingServer):
         client = self.link
         if client is None or not self.ready or self.queue.head != 0 or self.replication is not None:
             return
-        if self.remaining > 0 or self.head or client.mid_message():
+        if self.mid_message() or client.mid_message():
             return
         self.resume_reading()
         self.pool.release(self)

@@ -2,7 +2,6 @@
 Formats").
 """
 
-import codecs
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from struct import Struct
@@ -55,18 +54,10 @@ def legible(text: str) -> bytes:
     """Text for a reader who was promised UTF-8: a byte that never was UTF-8 stands as `\\xff`, as PostgreSQL
     itself shows such an application_name.
     """
-    return text.encode("utf-8", _LEGIBLE)
-
-
-def _escaped(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    left = error.object[error.start : error.end]
-    return "".join(f"\\x{ord(letter) & 0xFF:02x}" for letter in left), error.end
-
-
-_LEGIBLE: Final = "pooldeck-legible"
-codecs.register_error(_LEGIBLE, _escaped)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return encode(text).decode("utf-8", "backslashreplace").encode()
 
 
 def decode(raw: bytes) -> str:

@@ -12,13 +12,11 @@ import asyncpg
 from tui.admin.capabilities import Capabilities
 from tui.admin.connection import HELP, AdminConnection
 from tui.admin.errors import AdminError
-from tui.admin.table import Notice, Reply, Table, any_text
+from tui.admin.table import Notice, Reply, Table
 from tui.admin.target import APPLICATION, Target
 
 _STATEMENTS: Final = 32
 """Prepared statements that are kept: what a console asks again each second."""
-
-_TEXTS: Final = ("text", "varchar")
 
 _CLOSE_SECONDS: Final = 2.0
 
@@ -73,28 +71,13 @@ class OwnConnection(AdminConnection):
 
     async def _send(self, sql: str) -> Reply:
         try:
-            try:
-                return await self._reply(sql)
-            except UnicodeDecodeError:
-                await self._take_any_text()
-                return await self._reply(sql)
+            statement = await self._prepared(sql)
+            records = await statement.fetch()
+            columns = tuple(attribute.name for attribute in statement.get_attributes())
+            table = Table(columns, [tuple(record) for record in records]) if columns else None
+            return Reply(statement.get_statusmsg(), table, tuple(self._notices))
         except _FAILURES as error:
             raise admin_error(error, lost=self.closed) from None
-
-    async def _reply(self, sql: str) -> Reply:
-        statement = await self._prepared(sql)
-        records = await statement.fetch()
-        columns = tuple(attribute.name for attribute in statement.get_attributes())
-        table = Table(columns, [tuple(record) for record in records]) if columns else None
-        return Reply(statement.get_statusmsg(), table, tuple(self._notices))
-
-    async def _take_any_text(self) -> None:
-        """A client has a name that is not UTF-8. From now on text is loaded slower, and whatever it is."""
-        for name in _TEXTS:
-            await self._connection.set_type_codec(
-                name, schema="pg_catalog", encoder=str.encode, decoder=any_text, format="binary"
-            )
-        self._statements.clear()
 
     async def _prepared(self, sql: str) -> Any:
         if sql not in self._statements:

@@ -13,7 +13,7 @@ from psycopg.adapt import Loader
 
 from tui.admin.connection import AdminConnection
 from tui.admin.errors import AdminError
-from tui.admin.table import Notice, Reply, Table, any_text
+from tui.admin.table import Notice, Reply, Table
 from tui.admin.target import APPLICATION, Target
 
 _CANCEL_SECONDS: Final = 2.0
@@ -28,10 +28,10 @@ _TEXTS: Final = ("text", "varchar")
 
 
 class _AnyText(Loader):
-    """Text that need not be UTF-8."""
+    """Text that need not be UTF-8: the bytes that are not are `\\xff`."""
 
     def load(self, data: Buffer) -> str:
-        return any_text(bytes(data))
+        return bytes(data).decode("utf-8", "backslashreplace")
 
 
 class StockConnection(AdminConnection):

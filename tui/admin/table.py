@@ -7,11 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
-def any_text(raw: bytes) -> str:
-    """What somebody else has written, which need not be UTF-8: the bytes that are not are `\\xff`."""
-    return raw.decode("utf-8", "backslashreplace")
-
-
 @dataclass(frozen=True, slots=True)
 class Table:
     """Rows of one moment. Values are int, Decimal, float, bool, str, bytes, datetime or None."""
